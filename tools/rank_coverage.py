@@ -24,9 +24,11 @@ import numpy as np
 from progress_lines import Lines
 
 from pepr_edge.pipeline import Options, run
+from pepr_edge.ranking import rank
 from pepr_edge.recipe import Recipe
 from pepr_edge.recipe.toml import parse
 from pepr_edge.records import Ranking
+from pepr_edge.run_dir.reader import load
 from pepr_edge.scoring.pepr import Models, Scoring, scores
 
 RECIPE = """
@@ -102,8 +104,9 @@ def _one_run(arguments: argparse.Namespace, number: int) -> dict[str, Any]:
         rules=arguments.rules,
     )
     recipe = parse(text, Recipe, "rank_coverage")
-    ranking = run(recipe, text, arguments.out / f"run-{number:02d}", Options(), Lines(silent=True))
-    row = record(ranking, number)
+    folder = arguments.out / f"run-{number:02d}"
+    run(recipe, text, folder, Options(), Lines(silent=True))
+    row = record(rank(load(folder)), number)  # a finished run is ranked by the code of today
     print(
         f"run {number}: {row['first']} settled={row['settled']} {time.perf_counter() - started_s:.0f} s",
         flush=True,
@@ -143,7 +146,7 @@ def record(ranking: Ranking, number: int) -> dict[str, Any]:
 def coverage(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Compare each run's intervals with the ranks by the means of all runs.
 
-    Models that lack skill in any run are left out of the means, and rows without a rank of the comparison.
+    Models that lack skill in more than half of the runs have no true rank.
     """
     means = true_ranks(runs)
     held = [
@@ -176,13 +179,18 @@ def coverage(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def true_ranks(runs: Sequence[dict[str, Any]]) -> dict[str, int]:
-    """Return the rank of each model by its mean performance and costs over all runs in which it is ranked."""
+    """Return the rank of each model by its mean performance and costs over all runs.
+
+    Models that are ranked in fewer than half of the runs are left out.
+    """
     by_name: dict[str, list[dict[str, Any]]] = {}
+    ranked: list[str] = []
     for one in runs:
         for row in one["rows"]:
+            by_name.setdefault(row["architecture"], []).append(row)
             if row["rank"] is not None:
-                by_name.setdefault(row["architecture"], []).append(row)
-    names = [name for name, rows in by_name.items() if len(rows) >= len(runs) / 2]
+                ranked.append(row["architecture"])
+    names = [name for name in by_name if ranked.count(name) >= len(runs) / 2]
     weights = runs[0]["weights"]
     models = Models(
         names=tuple(names),

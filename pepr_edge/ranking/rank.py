@@ -14,6 +14,7 @@ from pepr_edge.ranking.decided import stored, with_decisions
 from pepr_edge.ranking.decision_budgets import decision_limits, with_decision_budgets
 from pepr_edge.ranking.devices import WORST_CASE, device_winner
 from pepr_edge.ranking.field import DeviceClass, FieldMeasurements, device_classes, worst_case
+from pepr_edge.ranking.membership import members
 from pepr_edge.ranking.reports import Report, check, of_bench, of_evaluate
 from pepr_edge.ranking.row import (
     affects_bounds,
@@ -35,7 +36,6 @@ from pepr_edge.scoring.lifetime import with_lifetime_energy
 from pepr_edge.scoring.metrics import fits, metrics_of, performance_fault
 from pepr_edge.scoring.pepr import (
     RESOURCES,
-    Models,
     Normalise,
     Scoring,
     mixed_methods,
@@ -166,7 +166,7 @@ def _with_robustness(inputs: RankInputs, ranked: RankedRows) -> Ranking:
         # Pruned candidates affect the bounds but have no score, so the scored rows alone give other bounds.
         scoring = Scoring(scoring.weights, "reference", scoring.alpha, ranked.bounds)
     models = robustness.models(ranked.rows, by_skill)
-    drawn = _spread(ranked.rows, models, inputs, scoring)
+    drawn = _spread(ranked.rows, inputs, scoring)
     rows = robustness.with_ties(ranked.rows, inputs.validation)
     rows = robustness.with_intervals(rows, drawn)
     cost = spent(results)
@@ -198,18 +198,17 @@ def _with_robustness(inputs: RankInputs, ranked: RankedRows) -> Ranking:
     )
 
 
-def _spread(
-    rows: Sequence[RankingRow], models: Models, inputs: RankInputs, scoring: Scoring
-) -> Spread | None:
+def _spread(rows: Sequence[RankingRow], inputs: RankInputs, scoring: Scoring) -> Spread | None:
     """Return what chance does to the ranks; None if nothing is ranked."""
-    if not models.names:
+    if all(row.rank is None for row in rows):
         return None
     constant = inputs.skill_check.baseline()
     stretch = 1.0
     if inputs.results.recipe.score.skill and constant is not None and constant.performance < 1:
         stretch = 1 / (1 - constant.performance)
-    members = [row for row in rows if is_rankable(row)]
-    return spread(members, models, inputs.validation, inputs.metric, scoring, stretch)
+    may_rank = members(rows, inputs.skill_check, normalised_weights(scoring.weights))
+    models = robustness.as_models(may_rank.rows, inputs.results.recipe.score.skill)
+    return spread(may_rank.rows, may_rank.chances, models, inputs.validation, inputs.metric, scoring, stretch)
 
 
 def _processors(results: Results) -> tuple[str, ...]:

@@ -32,11 +32,19 @@ def with_ties(rows: Sequence[RankingRow], validation: Validation) -> list[Rankin
 
 
 def with_intervals(rows: Sequence[RankingRow], spread: Spread | None) -> list[RankingRow]:
-    """Add rank interval and probability of being best to the ranked rows."""
+    """Add rank interval and probability of being best to the ranked rows.
+
+    A row without skill that another run might rank has the probability alone.
+    """
     if spread is None:
         return list(rows)
     ranks = spread.ranks
     intervals = zip(ranks.low.tolist(), ranks.high.tolist(), ranks.p_best.tolist(), strict=True)
+    others = {(row.candidate, row.variant): p_best for row, p_best in spread.others}
+    rows = [
+        row.replace(p_best=others.get((row.candidate, row.variant))) if row.rank is None else row
+        for row in rows
+    ]
     return _updated(rows, [{"rank_ci": (low, high), "p_best": p_best} for low, high, p_best in intervals])
 
 
@@ -49,7 +57,11 @@ def _updated(rows: Sequence[RankingRow], changes: Sequence[Mapping[str, object]]
 def models(rows: Sequence[RankingRow], by_skill: bool = False) -> Models:
     """Return the members of the set as arrays, in the order of the rows; none if no row has a rank."""
     has_ranks = any(row.rank is not None for row in rows)
-    members = [row for row in rows if has_ranks and is_rankable(row)]
+    return as_models([row for row in rows if has_ranks and is_rankable(row)], by_skill)
+
+
+def as_models(members: Sequence[RankingRow], by_skill: bool = False) -> Models:
+    """Return rows as arrays."""
     return Models(
         names=tuple(f"{row.candidate} {row.variant}" for row in members),
         performance=np.array([scored_performance(row, by_skill) for row in members], dtype=np.float64),

@@ -6,6 +6,7 @@ nothing, so its PePR is its whole performance. A model without skill therefore g
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -120,6 +121,29 @@ class SkillCheck:
             self._reasons[key] = self._compare(row)
         return self._reasons[key]
 
+    def margin(self, row: RankingRow) -> float:
+        """Return by how much a row's performance is above the least that shows skill.
+
+        It is infinite without such a limit, and at most 0 for a row without skill. The comparison with
+        chance is not part of it.
+
+        Raises:
+            RunError: its predictions cannot be read.
+        """
+        margin = math.inf
+        baseline = self.baseline()
+        if row.performance is not None:
+            if baseline is not None:
+                low = (row.performance_ci or (row.performance,))[0]
+                margin = low - self._level(baseline)
+            if self._floor is not None:
+                margin = min(margin, row.performance - self._floor)
+        return min(margin, 0.0) if self.reason(row) else margin
+
+    def _level(self, baseline: ConstantModel) -> float:
+        """Return what a model without skill reaches at most."""
+        return max(baseline.performance, guessing_level(self._name) or 0.0)
+
     def _compare(self, row: RankingRow) -> str:
         logits = self._validation.logits(row)
         parts = [self._against_baseline(row, logits), self._against_chance(logits), self._against_floor(row)]
@@ -129,7 +153,7 @@ class SkillCheck:
         baseline = self.baseline()
         if baseline is None or row.performance is None:
             return ""
-        level = max(baseline.performance, guessing_level(self._name) or 0.0)
+        level = self._level(baseline)
         low, high = row.performance_ci or (row.performance, row.performance)
         is_above = low > level
         if is_above and self._is_better(logits, baseline):

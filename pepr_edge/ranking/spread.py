@@ -36,6 +36,8 @@ Source = Literal["images", "seeds", "costs"]
 TRAINING_RESOURCES = ("train_energy", "train_co2eq", "train_time")
 # First place counts as settled if another run would have the same, at this probability.
 SETTLED = 0.95
+# A cost that one disturbance multiplied has no upper limit; more than this factor changes no rank.
+MAX_EXPONENT = math.log(1e6)
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,14 @@ class PooledSd:
 
 @dataclass(frozen=True)
 class Spread:
-    """Rank intervals and shares of first places of the ranked rows, in the order of the ranks."""
+    """Rank intervals and shares of first places of the ranked rows, in the order of the ranks.
+
+    `others` are the shares of first places of the rows without a rank that another run might rank, in their
+    order.
+    """
 
     ranks: RankSpread
+    others: tuple[tuple[RankingRow, float], ...]
     sources: tuple[Source, ...]
     settled: bool
 
@@ -140,42 +147,68 @@ def pooled_sd(rows: Sequence[RankingRow]) -> PooledSd | None:
 
 def spread(
     members: Sequence[RankingRow],
+    chances: Array,
     models: Models,
     validation: Validation,
     metric: str,
     scoring: Scoring,
     stretch: float = 1.0,
 ) -> Spread:
-    """Draw images, seeds and costs again, and return what this does to the ranks.
+    """Draw images, seeds, costs and who has skill again, and return what this does to the ranks.
 
     Args:
-        members: the rows of the set, the ranked ones in the order of their ranks.
+        members: the rows of the set, the ranked ones in the order of their ranks, and rows without skill that
+            another run might rank.
+        chances: the probability of each member to have skill in another run.
         models: the same as arrays.
         validation: predictions of their artifacts.
         metric: the performance.
         scoring: how the set is scored.
         stretch: change of P in the score per change of the performance.
     """
-    ranked = np.array([row.rank is not None for row in members])
-    rows = [row for row in members if row.rank is not None]
     drawn = _Drawn(members, models, validation, metric, scoring, stretch)
-    score = scores(models, scoring)[ranked]
-    ranks = score_spread(score, drawn.scores(scale=1.0))
-    return Spread(ranks, drawn.sources, _is_settled(rows, ranks, drawn))
+    contends = drawn.contends
+    rows = [row for row, may_rank in zip(members, contends, strict=True) if may_rank]
+    of_rows = chances[contends]
+    score = scores(models, scoring)[contends]
+    once = drawn.scores(scale=1.0)
+    all_ranks = score_spread(score, once, is_certain=of_rows >= SETTLED)
+    is_ranked = np.array([row.rank is not None for row in rows])
+    own = np.array([row.rank for row in rows if row.rank is not None])
+    p_best = first_shares(_present(once, of_rows))
+    ranks = RankSpread(
+        # Rows that another run might rank change the bounds of the score, and so perhaps the order.
+        low=np.minimum(all_ranks.low[is_ranked], own),
+        high=np.maximum(all_ranks.high[is_ranked], own),
+        p_best=p_best[is_ranked],
+    )
+    others = [(row, share) for row, share in zip(rows, p_best.tolist(), strict=True) if row.rank is None]
+    twice = _present(drawn.scores(scale=2.0), of_rows)
+    return Spread(ranks, tuple(others), drawn.sources, _is_settled(rows, ranks, first_shares(twice)))
 
 
-def _is_settled(rows: Sequence[RankingRow], ranks: RankSpread, drawn: _Drawn) -> bool:
+def _present(drawn: Array, chances: Array) -> Array:
+    """Return scores over draws, -inf where a row has no skill, shape (DRAWS, m)."""
+    has_skill = np.random.default_rng(1).random(drawn.shape) < chances
+    return np.where(has_skill, drawn, -np.inf)
+
+
+def _is_settled(rows: Sequence[RankingRow], ranks: RankSpread, first: Array) -> bool:
     """True if another run, with its own seeds and costs, would have the same first place at 95 %.
 
-    The variance is twice that of one run, since both runs differ from the mean over seeds.
+    Args:
+        rows: those that may have a rank in another run; the first of them is the first of this run.
+        ranks: intervals of the ranked ones.
+        first: how often each row would be first in another run. The variance is twice that of one run,
+            since both runs differ from the mean over seeds.
     """
-    rivals = [row for row, low in zip(rows, ranks.low.tolist(), strict=True) if low == 1]
+    ranked = [row for row in rows if row.rank is not None]
+    rivals = [row for row, low in zip(ranked, ranks.low.tolist(), strict=True) if low == 1]
     if len(rows) == 1:
         return True
-    if len({row.candidate for row in rows}) > 1 and any(row.repeats < 2 for row in rivals):
+    if len({row.candidate for row in ranked}) > 1 and any(row.repeats < 2 for row in rivals):
         return False
-    is_first_alone = int(ranks.high[0]) == 1
-    return is_first_alone and float(first_shares(drawn.scores(scale=2.0))[0]) >= SETTLED
+    return int(ranks.high[0]) == 1 and float(first[0]) >= SETTLED
 
 
 class _Drawn:
@@ -194,7 +227,8 @@ class _Drawn:
         self._models = models
         self._scoring = scoring
         self._stretch = stretch
-        self._ranked = np.array([row.rank is not None for row in members])
+        self.contends = np.array([row.rank is not None or row.status == "no_skill" for row in members])
+        self._contending = [row for row, may_rank in zip(members, self.contends, strict=True) if may_rank]
         self._images = self._image_effects(validation, metric)
         self._seeds = pooled_sd(members)
         weighted = proportions(scoring.weights)
@@ -207,33 +241,32 @@ class _Drawn:
             self.sources = (*self.sources, "costs")
 
     def scores(self, scale: float) -> Array:
-        """Return PePR of the ranked rows over draws, shape (DRAWS, ranked).
+        """Return PePR of the rows that contend over draws, shape (DRAWS, contending).
 
         Args:
             scale: factor of the variance of seeds and costs.
         """
         rng = np.random.default_rng(0)
         effects = self._images + self._seed_effects(scale, rng)
-        performance = self._models.performance[self._ranked] + self._stretch * effects
-        resource = self._combined_resources(scale, rng)[:, self._ranked]
+        performance = self._models.performance[self.contends] + self._stretch * effects
+        resource = self._combined_resources(scale, rng)[:, self.contends]
         return pepr(np.clip(performance, 0.0, 1.0), resource, self._scoring.alpha)
 
     def _image_effects(self, validation: Validation, metric: str) -> Array:
-        """Return the effect of other validation images, shape (DRAWS, ranked).
+        """Return the effect of other validation images, shape (DRAWS, contending).
 
         All rows get the same images. A resample on which the metric is undefined has no effect.
         """
         effects = []
-        for row in self._members:
-            if row.rank is not None:
-                logits = validation.logits(row)
-                value = validation.value(metric, logits)
-                effects.append(np.nan_to_num(validation.resampled(metric, logits) - value, nan=0.0))
+        for row in self._contending:
+            logits = validation.logits(row)
+            value = validation.value(metric, logits)
+            effects.append(np.nan_to_num(validation.resampled(metric, logits) - value, nan=0.0))
         return np.stack(effects, axis=1)
 
     def _seed_effects(self, scale: float, rng: np.random.Generator) -> Array:
-        """Return the effect of other seeds, shape (DRAWS, ranked): the same for a candidate's variants."""
-        rows = [row for row in self._members if row.rank is not None]
+        """Return the effect of other seeds, shape (DRAWS, contending), equal for a candidate's variants."""
+        rows = self._contending
         if self._seeds is None:
             return np.zeros((DRAWS, len(rows)))
         # The pooled deviation is itself an estimate: as in Student's t.
@@ -260,7 +293,8 @@ class _Drawn:
         for name, share in proportions(self._scoring.weights).items():
             # A candidate's variants share its training, and so the error of its cost.
             noise = shared if name in TRAINING_RESOURCES else rng.standard_normal(shared.shape)
-            values = self._models.resources[name] * np.exp(self._errors[name] * noise * math.sqrt(scale))
+            exponent = self._errors[name] * noise * math.sqrt(scale)
+            values = self._models.resources[name] * np.exp(np.clip(exponent, -MAX_EXPONENT, MAX_EXPONENT))
             total += share * self._normalised(name, values)
         return np.minimum(total, 1.0)
 

@@ -36,7 +36,8 @@ class RankingRow(Record):
     those of the trained one. A value of `pepr` is None if its resource was not measured. `resources_sd` holds
     the standard errors of the resources, as far as they were measured. `rank_ci` is the interval of the rank
     and `p_best` the share of first places when validation images, seeds and costs are drawn again;
-    `Ranking.sources` says which of them could be. `subgroups`: test performance of the deployed file by the
+    `Ranking.sources` says which of them could be. A row without skill has `p_best` if another run might rank
+    it. `subgroups`: test performance of the deployed file by the
     columns that the recipe names.
     """
 

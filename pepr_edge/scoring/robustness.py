@@ -95,7 +95,12 @@ def rank_spread(
     return score_spread(score, pepr(drawn, np.broadcast_to(resource, drawn.shape), alpha), of)
 
 
-def score_spread(score: Array, drawn: Array, of: Sequence[int] | None = None) -> RankSpread:
+def score_spread(
+    score: Array,
+    drawn: Array,
+    of: Sequence[int] | None = None,
+    is_certain: NDArray[np.bool_] | None = None,
+) -> RankSpread:
     """Return how far ranks would change if what is left to chance were drawn again.
 
     A model ranks behind those that are better by more than chance, and before those that are worse by more
@@ -109,6 +114,8 @@ def score_spread(score: Array, drawn: Array, of: Sequence[int] | None = None) ->
         drawn: PePR of the same models over draws, shape (draws, n). What models share in a draw, such as
             the images, makes their comparison paired.
         of: indices of the models whose interval is wanted; None for all.
+        is_certain: whether each model is a member in any case, shape (n,); None: all are. One that may be
+            none pushes no other model back for certain.
     Source: Mogstad, Romano, Shaikh and Wilhelm 2024, Inference for ranks (marginal confidence sets).
     """
     n = len(score)
@@ -126,7 +133,8 @@ def score_spread(score: Array, drawn: Array, of: Sequence[int] | None = None) ->
         deviation = np.abs(centred[:, varies] - centred[:, [index]])
         max_deviation = (deviation / error[varies]).max(axis=1, initial=0.0)
         needed = np.where(varies, np.quantile(max_deviation, 0.95) * error, ROUNDING_ERROR)
-        low[position] = 1 + np.count_nonzero(lead > needed)
+        is_ahead = lead > needed
+        low[position] = 1 + np.count_nonzero(is_ahead if is_certain is None else is_ahead & is_certain)
         high[position] = n - np.count_nonzero(lead < -needed)
     return RankSpread(low, high, first_shares(drawn)[chosen])
 
@@ -137,10 +145,11 @@ def first_shares(drawn: Array) -> Array:
     Equal scores share the first place, so that none is first only by its position in the list.
 
     Args:
-        drawn: scores, shape (draws, n).
+        drawn: scores, shape (draws, n); -inf where a model is no member.
     """
-    first = (drawn == drawn.max(axis=1, keepdims=True)).astype(float)
-    first /= first.sum(axis=1, keepdims=True)
+    is_first = (drawn == drawn.max(axis=1, keepdims=True)) & np.isfinite(drawn)
+    first = is_first.astype(float)
+    first /= np.maximum(first.sum(axis=1, keepdims=True), 1.0)
     return np.asarray(first.mean(axis=0))
 
 

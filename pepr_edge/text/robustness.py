@@ -11,6 +11,8 @@ from pepr_edge.text.weights import mixed_weights
 NAMED = 4
 # Sources of chance in a ranking -> their name in "with ... drawn again".
 SOURCES = {"images": "the validation images", "seeds": "the seeds", "costs": "the costs"}
+# A model that is first less often than this in other runs is not named.
+RARE = 0.05
 WATTS_SETTING = "declared watts, factor"
 
 # A note of rankings in which `scoring.stand_in` changed the weights.
@@ -40,20 +42,27 @@ def may_be_first(ranking: Ranking) -> list[RankingRow]:
     return [row for row in ranked_rows(ranking) if row.rank_ci is not None and row.rank_ci[0] == 1]
 
 
+def may_gain_skill(ranking: Ranking) -> list[RankingRow]:
+    """Return the rows without skill that might have it in another run, and be first there."""
+    return [row for row in ranking.rows if row.rank is None and (row.p_best or 0.0) >= RARE]
+
+
 def first_place(ranking: Ranking) -> str:
     """Name the models that may be first if the first place is not settled, and say which to take and why."""
     ranked = ranked_rows(ranking)
     rivals = may_be_first(ranking)
-    if ranking.settled or len(ranked) < 2 or not rivals:
+    gaining = may_gain_skill(ranking)
+    if ranking.settled or len(ranked) + len(gaining) < 2 or not rivals:
         return ""
     best = ranked[0]
-    if len(rivals) == 1:
+    if len(rivals) + len(gaining) == 1:
         again = "The first place is not settled: another run of this recipe may have another model first."
         # With one training the reason is the seed, and `one_training` says so.
         return "" if one_training(ranking) else again
     named = [f"{row_name(row)} ({probability(row.p_best)})" for row in rivals]
+    named += [f"{row_name(row)} ({probability(row.p_best)}, no skill shown in this run)" for row in gaining]
     may_be = capitalised(f"{drawn_again(ranking)}, these models may be first: {listed(named, NAMED)}.")
-    return f"The first place is not settled. {may_be} {_choice(ranking, best, rivals)}"
+    return f"The first place is not settled. {may_be} {_choice(ranking, best, rivals, bool(gaining))}"
 
 
 def drawn_again(ranking: Ranking) -> str:
@@ -62,12 +71,16 @@ def drawn_again(ranking: Ranking) -> str:
     return f"with {listed(sources)} drawn again"
 
 
-def _choice(ranking: Ranking, best: RankingRow, rivals: list[RankingRow]) -> str:
-    """Say why the first model is the one to take: it costs least, or its score is the best."""
+def _choice(ranking: Ranking, best: RankingRow, rivals: list[RankingRow], is_part: bool) -> str:
+    """Say why the first model is the one to take: it costs least, or its score is the best.
+
+    `is_part` is True if models without skill were named, too.
+    """
     costs = {row_name(row): combined_resource(ranking, row) or 0.0 for row in rivals}
     cheapest = min(rivals, key=lambda row: costs[row_name(row)])
     if costs[row_name(best)] <= costs[row_name(cheapest)]:
-        return f"Take {row_name(best)}: of these it costs least."
+        of = "of those with skill" if is_part else "of these"
+        return f"Take {row_name(best)}: {of} it costs least."
     return (
         f"Take {row_name(best)}: it has the best PePR edge. {row_name(cheapest)} costs less, "
         "and is not shown to be worse."
