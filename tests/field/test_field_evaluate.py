@@ -116,3 +116,43 @@ def test_too_few_images_and_foreign_classes_give_no_figure(
     (tmp_path / "normal").rename(tmp_path / "healthy")
     with pytest.raises(DataError, match="healthy"):
         evaluate([subject], read_labelled(tmp_path), [], faults)
+
+
+def _logits(bundle: Path, image: Path) -> np.ndarray:
+    spec = read_manifest(bundle).preprocess
+    tensor = load_tensor([image], spec)
+    pixels = np.round((tensor * 0.25 + 0.5) * 255).astype(np.uint8).transpose(0, 2, 3, 1)
+    logits: np.ndarray = tiny_bundle.logits_of(bundle / "model.onnx", pixels, spec)[0]
+    return logits
+
+
+def test_several_findings_an_image(tmp_path: Path) -> None:
+    bundle = tiny_bundle.write(tmp_path / "bundle")
+    decision = Decision(
+        kind="thresholds", temperatures=(1.0, 2.0), thresholds=(0.4, 0.6), target="f1", positive=None
+    )
+    tiny_bundle.rewrite_manifest(
+        bundle,
+        lambda made: made.replace(decision=decision, task="multilabel", performance_metric="mean_auroc"),
+    )
+    data = site(tmp_path / "site")
+    rows = [line.split(",") for line in data.read_text().splitlines()]
+    found = np.array([[number % 2, number // 2 % 2] for number in range(COUNT)])
+    lines = ["path,normal,pneumonia,sex"]
+    lines += [f"{row[0]},{a},{b},{row[2]}" for row, (a, b) in zip(rows[1:-1], found, strict=True)]
+    data.write_text("\n".join(lines) + "\n")
+    manifest = read_manifest(bundle)
+    subject = Subject(bundle, manifest, manifest.profile.settings)
+    (result,) = evaluate([subject], read_labelled(data), ["sex"], Faults([], [], [])).results
+    logits = np.array([_logits(bundle, data.with_name(f"{MARK}_{number}.png")) for number in range(COUNT)])
+    named = 1 / (1 + np.exp(-logits / np.array([1.0, 2.0]))) >= np.array([0.4, 0.6])
+    for number, (labels, table) in enumerate(result.confusion_tables()):
+        assert labels[1] == manifest.labels[number]
+        for truth in (0, 1):
+            for decided in (0, 1):
+                both = (found[:, number] == truth) & (named[:, number] == decided)
+                assert table[truth][decided] == cell(int(both.sum()))
+    assert result.task == "multilabel"
+    assert result.metrics["mean_auroc"] is not None
+    assert result.subgroups[0].groups[0].metrics["mean_auroc"] is not None
+    assert result.calibration.share_correct == np.mean(named == found)
