@@ -203,7 +203,7 @@ def _decided(places: Places, known: Mapping[int, Standing], open_budget: set[int
     # A member that may break its budget may leave its place to the next one.
     may_stay = np.array([number not in open_budget for number in known], dtype=bool)
     is_left = (below & may_stay).sum(axis=1) >= handed_over
-    return (is_apart.all(axis=1) | is_left).tolist()
+    return [bool(decided) for decided in is_apart.all(axis=1) | is_left]
 
 
 def _fixed(places: Places, known: Mapping[int, Standing]) -> Array:

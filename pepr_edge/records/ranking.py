@@ -37,8 +37,7 @@ class RankingRow(Record):
     the standard errors of the resources, as far as they were measured. `rank_ci` is the interval of the rank
     and `p_best` the share of first places when validation images, seeds and costs are drawn again;
     `Ranking.sources` says which of them could be. A row without skill has `p_best` if another run might rank
-    it. `subgroups`: test performance of the deployed file by the
-    columns that the recipe names.
+    it. `subgroups`: test performance of the deployed file by the columns that the recipe names.
     """
 
     rank: int | None
