@@ -32,6 +32,7 @@ from pepr_edge.run_dir.outputs import (
     create_pixels_folder,
     remove_document,
     remove_pixels,
+    set_folders_aside,
     write_document,
     write_recipe,
 )
@@ -145,6 +146,7 @@ def finished_ranking(run_dir: Path, key: str) -> Ranking | None:
 def prepare_run_dir(run_dir: Path, key: str, fresh: bool, view: ProgressView) -> None:
     """Check that nothing of the user's is in the way, and clear the directory if the run is to be fresh."""
     check_documents(run_dir, view.say)
+    set_folders_aside(run_dir, view.say)
     check_bundles(run_dir / BUNDLES)
     earlier = _earlier_run(run_dir)
     if earlier is not None and earlier.key != key:

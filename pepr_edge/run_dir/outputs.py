@@ -170,6 +170,22 @@ def check_documents(run_dir: Path, on_message: Callable[[str], None]) -> None:
         raise RunError(f"{events}: not a regular file, expected the log of this run. Move it away.")
 
 
+def set_folders_aside(run_dir: Path, on_message: Callable[[str], None]) -> None:
+    """Set folders aside that have the names of a candidate's files: no file could be written in their place.
+
+    Args:
+        run_dir: a folder that passed `check_run_dir`.
+        on_message: called with a line for each of them.
+    """
+    ours = stage_files([AUTO, *names()])
+    for candidate in sorted((run_dir / CANDIDATES).glob("*/")):
+        for root, folders, _ in os.walk(candidate):
+            for path in [Path(root, name) for name in sorted(folders)]:
+                if ours.fullmatch(path.relative_to(candidate).as_posix()):
+                    folders.remove(path.name)
+                    on_message(f"{path}: a folder, expected a file, kept as {set_aside(path).name}")
+
+
 def check_documents_free(run_dir: Path, names: Iterable[str]) -> None:
     """Raise OutputError if one of the documents' names is taken by a file that is not ours."""
     check_owned(run_dir, names, recognise)

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import command_line
+import made_records
 import pytest
 import signed_files
 import tiny_bundle
@@ -13,7 +14,10 @@ import tiny_bundle
 from pepr_edge.cli import entry
 from pepr_edge.field import bench as bench_module
 from pepr_edge.field.bench import Plan, Subject, bench
-from pepr_edge.records import FieldReport, Manifest, SessionSettings
+from pepr_edge.field.report_checksum import with_checksum
+from pepr_edge.records import FieldReport, Manifest, Ranking, SessionSettings
+from pepr_edge.report import html
+from pepr_edge.run_dir.store import read_record, write_record
 from pepr_edge.signing import signatures
 
 
@@ -53,6 +57,39 @@ def test_from_export_to_the_ranking_by_a_signed_report(
     # An export without a key replaces the signed one, signature included.
     assert command_line.run(capsys, monkeypatch, "export", flawless, "--out", out).status == 0
     assert not (bundle / "manifest.json.sig").exists()
+
+
+def test_a_page_of_reports_that_a_trusted_key_signed(
+    own_run: Path,
+    tmp_path: Path,
+    vendor: signed_files.Pair,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(html, "draw", lambda report: html.PageFigures())
+    device = signed_files.pair(tmp_path, "device")
+    ranking = read_record(own_run / "ranking.json", Ranking)
+    measured = [
+        made_records.bench("x", 0.25, 2**28).replace(artifact_sha256=row.artifact_sha256)
+        for row in ranking.rows
+        if row.rank
+    ]
+    report = tmp_path / "there.json"
+    write_record(report, with_checksum(made_records.field_report(*measured, cpu="an old laptop")))
+    page = own_run / "report.html"
+    before = page.read_bytes()
+    words = ("report", own_run, "--field", report, "--trust")
+    unsigned = command_line.run(capsys, monkeypatch, *words, device.public)
+    signed_files.sign(report, device.signer, signatures.REPORT)
+    foreign = command_line.run(capsys, monkeypatch, *words, vendor.public)
+    for refused, word in ((unsigned, "not signed"), (foreign, "no key of vendor.pub")):
+        assert (refused.status, refused.out, refused.err.count("\n")) == (1, "", 1)
+        assert word in refused.err
+        assert page.read_bytes() == before
+    done = command_line.run(capsys, monkeypatch, *words, device.public)
+    assert (done.status, done.out.strip()) == (0, str(page))
+    assert "an old laptop" in page.read_text(encoding="utf-8")
+    assert b"an old laptop" not in before
 
 
 def test_a_launcher_trusts_only_its_keys_unless_others_are_given(
