@@ -37,6 +37,7 @@ from pepr_edge.run_dir.store import write_bytes, write_record
 from pepr_edge.scoring.file_figures import all_figures, group_figures
 from pepr_edge.scoring.intervals import exact_interval
 from pepr_edge.scoring.operating_point import CALIBRATED
+from pepr_edge.scoring.refer import REFER_FIGURES
 from pepr_edge.scoring.rule import rule_of
 from pepr_edge.scoring.subgroups import cell, confusion, figure, subgroups
 from pepr_edge.signing import signatures
@@ -60,9 +61,7 @@ NO_DECISION = (
 )
 
 
-# Figures of a bundle that refers images, by their names in its manifest.
-REFERRED_SHARE = "referred_share"
-ACCURACY_OF_OTHERS = "accuracy_if_answered"
+REFERRED_SHARE, ACCURACY_OF_OTHERS = REFER_FIGURES
 
 
 class Subject(NamedTuple):
@@ -206,8 +205,7 @@ def _answers(
 
 def _referral(prediction: Prediction) -> str:
     """Return the kind of the reason why an image is referred; empty if the model decides."""
-    referral = getattr(prediction, "referral", None)
-    return "" if referral is None else str(referral.kind)
+    return "" if prediction.referral is None else prediction.referral.kind
 
 
 def _result(

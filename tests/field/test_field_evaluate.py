@@ -13,9 +13,12 @@ from pepr_edge.field.evaluate import Faults, Subject, evaluate
 from pepr_edge.field.labelled import read_labelled
 from pepr_edge.field.report_checksum import is_intact
 from pepr_edge.images.preprocess import load_tensor
-from pepr_edge.records import Decision, EvaluationReport, EvaluationResult
+from pepr_edge.records import Decision, EvaluationReport, EvaluationResult, Refer
 from pepr_edge.scoring.intervals import exact_interval
+from pepr_edge.scoring.rule import rule_of
 from pepr_edge.scoring.subgroups import cell
+from pepr_edge.tasks import decide_by
+from pepr_edge.tasks.refer import confidence
 
 MARK = "zqxvkj"
 COUNT = 40
@@ -116,6 +119,33 @@ def test_too_few_images_and_foreign_classes_give_no_figure(
     (tmp_path / "normal").rename(tmp_path / "healthy")
     with pytest.raises(DataError, match="healthy"):
         evaluate([subject], read_labelled(tmp_path), [], faults)
+
+
+def test_referred_images_are_counted_by_their_reason(tmp_path: Path) -> None:
+    bundle = tiny_bundle.write(tmp_path / "bundle")
+    data = site(tmp_path / "site")
+    logits = np.array([_logits(bundle, data.with_name(f"{MARK}_{number}.png")) for number in range(COUNT)])
+    rule = rule_of(DECISION, read_manifest(bundle).labels)
+    sure = confidence(logits, rule)
+    limit = float(np.sort(sure)[[14, 15]].mean())
+    unsure = sure < limit
+    refer = Refer(asked="refer_share = 0.5", min_confidence=limit)
+    tiny_bundle.rewrite_manifest(bundle, lambda made: made.replace(decision=DECISION.replace(refer=refer)))
+    manifest = read_manifest(bundle)
+    subject = Subject(bundle, manifest, manifest.profile.settings)
+    (result,) = evaluate([subject], read_labelled(data), [], Faults([], [], [])).results
+    referred = result.referred
+    assert referred is not None
+    assert referred.n == 15
+    assert referred.reasons == {"confidence": 15}
+    assert referred.share == result.metrics["referred_share"]
+    assert referred.share is not None
+    assert referred.share.value == unsure.mean()
+    right = (decide_by(logits, rule) == np.arange(COUNT) % 2)[~unsure]
+    others = result.metrics["accuracy_if_answered"]
+    assert others is not None
+    assert others.value == right.mean()
+    assert set(result.metrics) >= set(referred.metrics_of_others)
 
 
 def _logits(bundle: Path, image: Path) -> np.ndarray:
