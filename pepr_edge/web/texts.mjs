@@ -146,14 +146,18 @@ export function text(key, values = {}) {
 }
 
 /**
- * Return a share as a percentage.
+ * Return a share as a percentage with at most one decimal; what is not certain is not shown as certain.
  * @param {number} share
  * @returns {string}
  */
 export function percent(share) {
-  const value = share * 100;
-  const digits = value > 0 && value < 10 ? 1 : 0;
-  return `${value.toFixed(value > 99 && value < 100 ? 1 : digits)} %`;
+  if (share > 0.9995 && share < 1) {
+    return "> 99.9\u00a0%";
+  }
+  if (share > 0 && share < 0.0005) {
+    return "< 0.1\u00a0%";
+  }
+  return `${Number((share * 100).toFixed(1))}\u00a0%`;
 }
 
 /**

@@ -149,7 +149,7 @@ def check_found(found: dict[str, Any], kit: Path, images: list[str], url: str) -
         assert len(answers) == len(images)
         for lines, (label, share) in zip(answers, native(kit, images[:2], fallback=fallback), strict=False):
             assert lines[1] == label
-            percent = float(lines[2].rpartition(f"{label}: ")[2].split(" %")[0])
+            percent = float(lines[2].rpartition(f"{label}: ")[2].split("\u00a0%")[0].lstrip("<> "))
             assert percent == pytest.approx(share * 100, abs=0.6)
         refused = {lines[0]: lines[2] for lines in answers[2:] if lines[1] == "No answer"}
         assert "cut off" in refused["cut.png"]

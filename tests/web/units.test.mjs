@@ -155,5 +155,5 @@ test("the device is told by its class alone", () => {
 test("texts take values, and an unknown one is an error", () => {
   assert.equal(text("agreeing", { agreeing: 3, n: 4 }), "3 of 4");
   assert.throws(() => text("no such text"), /no such text/);
-  assert.deepEqual([0, 0.031, 0.5, 0.999, 1].map(percent), ["0 %", "3.1 %", "50 %", "99.9 %", "100 %"]);
+  assert.deepEqual([0, 1e-5, 0.031, 0.5, 0.9999, 1].map(percent), ["0", "< 0.1", "3.1", "50", "> 99.9", "100"].map((number) => `${number}\u00a0%`));
 });
