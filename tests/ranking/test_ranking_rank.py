@@ -8,43 +8,16 @@ from pathlib import Path
 import made_records
 import numpy as np
 import pytest
-from made_records import N_VAL, bench, entry, field_report, results
+from made_records import N_VAL, entry, results
+from three_models import MIB, failed, names, row_of, three
 
 from pepr_edge.errors import ScoreError
 from pepr_edge.ranking import over_budget, rank, to_csv
-from pepr_edge.records import Bound, Failure, Form, Ranking, RankingRow, Validity
-from pepr_edge.run_dir.reader import Results, VariantState
+from pepr_edge.records import Form, Ranking, Validity
 from pepr_edge.scoring.intervals import mcnemar
 from pepr_edge.scoring.pepr import RESOURCES, set_id
-from pepr_edge.text.robustness import ranking_caveats
 
 LATENCY = {"latency": 1.0}
-MIB = 2**20
-
-
-def three(folder: Path, more: str = "") -> Results:
-    """Three models with accuracies 0.95 (large), 0.8 (small) and 0.9 (middle)."""
-    return results(
-        folder,
-        entry(folder, "large", right=190, joules=400.0, latency_s=0.05, memory_bytes=400 * MIB),
-        entry(folder, "small", right=160, joules=100.0, latency_s=0.01, memory_bytes=200 * MIB),
-        entry(folder, "middle", right=180, joules=200.0, latency_s=0.02, memory_bytes=300 * MIB),
-        more=more,
-    )
-
-
-def failed(name: str, reason: str | None = "the pixels run out") -> VariantState:
-    made = made_records.candidate(name)
-    failure = Failure(key="", candidate=made, stage="train", reason=reason) if reason else None
-    return VariantState(made, "fp32", Path("nowhere"), None, None, None, failure)
-
-
-def names(ranking: Ranking) -> list[str]:
-    return [row.architecture for row in ranking.rows]
-
-
-def row_of(ranking: Ranking, name: str) -> RankingRow:
-    return next(row for row in ranking.rows if row.architecture == name)
 
 
 def test_the_best_score_is_first(tmp_path: Path) -> None:
@@ -97,49 +70,6 @@ def test_weights_of_the_call_override_the_recipe(tmp_path: Path) -> None:
     assert rank(made).weights == {"train_time": 1.0}
     assert names(rank(made, weights=LATENCY)) == ["small", "middle", "large"]
     assert rank(made, weights=LATENCY).weights == LATENCY
-
-
-def without_energy(folder: Path) -> Results:
-    """Three models; the largest took the longest to train, and no energy is known."""
-    entries = []
-    for name, right, duration_s in (("small", 160, 10.0), ("middle", 180, 20.0), ("large", 190, 90.0)):
-        made = entry(folder, name, right=right, joules=None, latency_s=0.01)
-        assert made.trained is not None
-        duration = made.trained.cost.duration_s.replace(value=duration_s)
-        trained = made.trained.replace(cost=made.trained.cost.replace(duration_s=duration))
-        entries.append(replace(made, trained=trained))
-    return results(folder, *entries)
-
-
-def test_without_energy_training_time_has_its_weight_and_the_ranking_says_so(tmp_path: Path) -> None:
-    ranking = rank(without_energy(tmp_path))
-    assert ranking.weights == {"train_time": 1.0, "latency": 1.0, "peak_memory": 1.0}
-    assert names(ranking) == ["middle", "small", "large"]
-    assert [row.rank for row in ranking.rows] == [1, 2, 3]
-    assert ranking.rows[0].methods["train_time"] == "measured"
-    assert ranking.rows[0].resources["train_energy"] is None
-    (note,) = [note for note in ranking.notes if "watts_per_core" in note]
-    assert note in ranking_caveats(ranking)
-    assert not any("watts_per_core" in note for note in rank(three(tmp_path / "three")).notes)
-
-
-def test_energy_that_one_training_has_is_not_replaced(tmp_path: Path) -> None:
-    made = without_energy(tmp_path)
-    with_energy = entry(tmp_path, "other", joules=5.0)
-    ranking = rank(replace(made, entries=(*made.entries, with_energy)))
-    assert "train_energy" in ranking.weights
-    assert row_of(ranking, "small").reason == "no score: train_energy not measured"
-
-
-def test_bounds_of_a_reference_without_time_are_not_replaced(tmp_path: Path) -> None:
-    reference = {
-        name: Bound(lo=0.0, hi=1e9, unit=unit)
-        for name, unit in (("train_energy", "J"), ("latency", "s"), ("peak_memory", "B"), ("train_time", "s"))
-    }
-    made = without_energy(tmp_path)
-    assert rank(made, reference=reference).rows[0].rank == 1
-    del reference["train_time"]
-    assert rank(made, reference=reference).rows[0].rank is None
 
 
 def test_emphasis_and_normalisation_come_from_the_recipe(tmp_path: Path) -> None:
@@ -253,33 +183,6 @@ def test_too_few_latencies_give_no_p90(tmp_path: Path) -> None:
     assert row.reason.startswith("no score: latency")
 
 
-def test_measured_and_declared_energies_never_share_bounds(tmp_path: Path) -> None:
-    ranking = rank(
-        results(
-            tmp_path,
-            entry(tmp_path, "small", joules=10.0),
-            entry(tmp_path, "large", joules=99.0, method="declared"),
-        )
-    )
-    assert "train_energy" not in ranking.bounds
-    for row in ranking.rows:
-        assert (row.rank, row.pepr["E"], row.pepr["edge"]) == (None, None, None)
-        assert "train_energy" in row.reason
-        assert "(declared, measured)" in row.reason
-        assert row.resources["train_energy"] is not None
-    a = entry(tmp_path, "a", joules=10.0, method="declared")
-    b = entry(tmp_path, "b", joules=99.0, method="declared")
-    assert [row.rank for row in rank(results(tmp_path, a, b)).rows] == [1, 2]
-
-
-def test_a_model_outside_the_set_does_not_mix_methods(tmp_path: Path) -> None:
-    slow = entry(tmp_path, "large", method="declared", latency_s=0.5)
-    ranking = rank(
-        results(tmp_path, entry(tmp_path, "small"), slow, more="[budgets]\nlatency_p90_ms = 100\n")
-    )
-    assert [row.rank for row in ranking.rows] == [1, None]
-
-
 def test_gpu_memory_is_the_training_memory_if_known(tmp_path: Path) -> None:
     made = entry(tmp_path, "small")
     assert made.trained is not None
@@ -376,100 +279,6 @@ def test_a_tie_is_with_the_first_by_score_not_by_performance(tmp_path: Path) -> 
     ranking = rank(three(tmp_path))
     assert row_of(ranking, "small").tied_with_best is True
     assert row_of(ranking, "large").tied_with_best is False
-
-
-def test_field_reports_replace_measurements_of_home(tmp_path: Path) -> None:
-    made = three(tmp_path)
-    report = field_report(
-        bench("small", 0.3, 500 * MIB),
-        bench("middle", 0.1, 100 * MIB),
-        bench("large", 0.2, 200 * MIB),
-        cpu="Atom",
-    )
-    ranking = rank(made, field={"clinic.json": report})
-    assert ranking.device == "Atom (x86_64, 2 cores, 4 GiB, 1 thread)"
-    measured = {
-        row.architecture: (row.resources["latency"], row.resources["peak_memory"]) for row in ranking.rows
-    }
-    assert measured == {"small": (0.3, 500 * MIB), "middle": (0.1, 100 * MIB), "large": (0.2, 200 * MIB)}
-    assert (ranking.bounds["latency"].lo, ranking.bounds["latency"].hi) == (0.1, 0.3)
-    assert names(ranking) == ["middle", "large", "small"]
-    # Training was at home.
-    assert row_of(ranking, "middle").resources["train_energy"] == 200.0
-
-
-def test_the_worst_of_several_devices_counts_in_any_order(tmp_path: Path) -> None:
-    made = three(tmp_path)
-    fast = field_report(*(bench(name, 0.1, 300 * MIB) for name in ("small", "middle", "large")), cpu="A")
-    slow = field_report(*(bench(name, 0.2, 250 * MIB) for name in ("small", "middle", "large")), cpu="B")
-    for reports in ({"a": fast, "b": slow}, {"b": slow, "a": fast}):
-        ranking = rank(made, field=reports)
-        assert {(row.resources["latency"], row.resources["peak_memory"]) for row in ranking.rows} == {
-            (0.2, 300 * MIB)
-        }
-    assert ranking.device == "A (x86_64, 2 cores, 4 GiB, 1 thread), B (x86_64, 2 cores, 4 GiB, 1 thread)"
-
-
-def test_the_worst_of_one_report_counts_too(tmp_path: Path) -> None:
-    report = field_report(
-        bench("small", 0.3), bench("small", 0.1), *(bench(name, 0.2) for name in ("middle", "large"))
-    )
-    assert row_of(rank(three(tmp_path), field={"a": report}), "small").resources["latency"] == 0.3
-
-
-@pytest.mark.parametrize("order", [("first", "second"), ("second", "first")])
-def test_an_artifact_not_measured_on_every_device_has_no_score(
-    tmp_path: Path, order: tuple[str, str]
-) -> None:
-    reports = {
-        "first": field_report(bench("small"), bench("middle"), bench("large"), cpu="A"),
-        "second": field_report(bench("small"), bench("large", samples=20), cpu="B"),
-    }
-    ranking = rank(three(tmp_path), field={name: reports[name] for name in order})
-    assert [(row.architecture, row.rank) for row in ranking.rows if row.rank] == [("small", 1)]
-    large = row_of(ranking, "large")
-    assert (large.resources["latency"], large.methods["latency"]) == (None, "unavailable")
-    assert large.reason == "no score: latency not measured"
-    assert "not measured on B (x86_64, 2 cores, 4 GiB, 1 thread)" in row_of(ranking, "middle").reason
-
-
-def test_memory_that_only_the_field_measured_counts(tmp_path: Path) -> None:
-    made = results(tmp_path, entry(tmp_path, "small", memory_bytes=None), entry(tmp_path, "large"))
-    ranking = rank(
-        made,
-        field={"a": field_report(bench("small", memory_bytes=5 * MIB), bench("large", memory_bytes=9 * MIB))},
-    )
-    assert {row.rank for row in ranking.rows} == {1, 2}
-    assert row_of(ranking, "small").methods["peak_memory"] == "measured"
-    assert ranking.bounds["peak_memory"].hi == 9 * MIB
-
-
-def test_budgets_apply_in_the_field(tmp_path: Path) -> None:
-    made = three(tmp_path, "[budgets]\nlatency_p90_ms = 60\n")
-    assert all(row.status == "ok" for row in rank(made).rows)
-    report = field_report(bench("small", 0.05), bench("middle", 0.07))
-    ranking = rank(made, field={"a": report})
-    assert {row.architecture: row.status for row in ranking.rows} == {
-        "small": "ok",
-        "middle": "over_budget",
-        "large": "failed",
-    }
-    assert "not measured in the field" in row_of(ranking, "large").reason
-
-
-def test_an_invalid_field_measurement_affects_only_its_artifact(tmp_path: Path) -> None:
-    report = field_report(bench("small", valid=False), bench("middle"), bench("large"))
-    ranking = rank(three(tmp_path), field={"clinic.json": report})
-    row = row_of(ranking, "small")
-    assert (row.rank, row.status) == (None, "failed")
-    assert row.reason == "its measurement in the field (clinic.json) is INVALID: drift: made"
-    assert {row.architecture for row in ranking.rows if row.rank} == {"middle", "large"}
-
-
-def test_a_foreign_bundle_beside_ours_is_ignored(tmp_path: Path) -> None:
-    ranking = rank(three(tmp_path), field={"a": field_report(bench("foreign"), bench("small"))})
-    assert len(ranking.rows) == 3
-    assert row_of(ranking, "small").rank == 1
 
 
 def test_the_csv_has_every_row_with_units_in_its_names(tmp_path: Path) -> None:
