@@ -158,7 +158,7 @@ Measured on `model.onnx` with {_runtime(manifest.profile.settings)}.
 
 {majority_sentence(data)} {by_group(manifest)}
 {_positive(data)}{_seeds(manifest)}
-{_against_float32(manifest.quality)}{_confusion(manifest.labels, confusion)}"""
+{_against_float32(manifest.quality)}{_by_class(manifest, confusion)}"""
     baseline = chance_level(manifest.performance_metric, data.majority_baseline, len(manifest.labels))
     test = manifest.performance.get(manifest.performance_metric)
     if baseline and test and test.value <= baseline[0]:
@@ -219,6 +219,12 @@ def _runtime(settings: SessionSettings) -> str:
     """Return the runtime of the figures. A model timed in PyTorch is evaluated with onnxruntime."""
     runtime = "onnxruntime" if settings.runtime == "pytorch" else plain(settings.runtime)
     return runtime if settings.precision == "float32" else f"{runtime}, {plain(settings.precision)}"
+
+
+def _by_class(manifest: Manifest, confusion: NDArray[np.integer] | None) -> str:
+    if manifest.kind == "multilabel":
+        return "Performance by finding: see the next section."
+    return _confusion(manifest.labels, confusion)
 
 
 def _confusion(labels: Sequence[str], confusion: NDArray[np.integer] | None) -> str:

@@ -51,6 +51,11 @@ def check_decision(info: DataInfo, recipe: Recipe) -> None:
     Raises:
         RecipeError: there are not two classes, or validation has images of one of them alone.
     """
+    if info.kind == "multilabel" and getattr(recipe.decision, "refer", None) is not None:
+        raise RecipeError(
+            "decision.refer_share and decision.max_error are for one label an image, but the task is "
+            "multilabel. Remove the line."
+        )
     _check_budgets(info, recipe)
     target = recipe.decision.target
     if parse_target(target).kind == "argmax" or info.kind == "multilabel":
