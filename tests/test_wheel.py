@@ -86,6 +86,12 @@ def test_the_wheel_holds_pepr_edge_alone_with_recipes_and_variants(tmp_path: Pat
         }
     assert {"pepr_edge/energy/carbon.csv", "pepr_edge/report/report.html", "pepr_edge/py.typed"} <= set(held)
     assert "pepr_edge/recipes/recipe.schema.json" in held
+    page = {
+        path.name
+        for path in (ROOT / "pepr_edge" / "web").iterdir()
+        if path.suffix in (".mjs", ".css", ".html")
+    }
+    assert {f"pepr_edge/web/{name}" for name in page} <= set(held)
     # Recipes and variants are found where the wheel has them.
     program = (
         "from pepr_edge.recipe import recipes_dir, variants_dir; "
