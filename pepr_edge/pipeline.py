@@ -25,6 +25,7 @@ from pepr_edge.engine.job import AFTER_TRAINING, CandidateFiles, CandidateJob, J
 from pepr_edge.engine.measurement_host import MeasurementHost
 from pepr_edge.engine.stage_clock import StageClock
 from pepr_edge.engine.step_costs import measure_step_costs
+from pepr_edge.errors import RecipeError
 from pepr_edge.export.select_variant import selection_message
 from pepr_edge.measure.interleaved_profiles import MayStop
 from pepr_edge.preparation import (
@@ -56,6 +57,7 @@ from pepr_edge.search.repeats import (
     train_repeats,
 )
 from pepr_edge.search.repeats import outcome as training_outcome
+from pepr_edge.search.students import train_students
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,8 @@ def _finish(run_dir: Path, state: RunInfo, ranking: Ranking, clock: StageClock) 
 def _check_machine(recipe: Recipe, options: Options, view: ProgressView) -> None:
     """Refuse what this machine cannot do, and say if no energy can be known."""
     is_local = options.engine == "local"
+    if recipe.train.teacher is not None and not is_local:
+        raise RecipeError('train.teacher = "best" needs --engine local: a node has no files of the teacher.')
     check_machine(recipe, is_local, _measures_here(recipe, options))
     note = check_energy(recipe, exclusive=options.jobs in (None, 1)) if is_local else None
     if note is not None:
@@ -188,6 +192,9 @@ def train_and_export(results: Results, files: CandidateFiles, engine: Engine, vi
     Where the recipe repeats trainings, all of them come first, and the best is exported. Candidates that
     failed before are tried again.
     """
+    if results.recipe.train.teacher is not None:
+        train_students(results, files, engine, view)
+        results = reread(results, results.info.candidates)
     trained = train_repeats(results, files, engine, view)
     if trained is not results:
         results = reread(results, results.info.candidates)
@@ -215,7 +222,7 @@ def _training_job(
     exports = results.exports(candidate)
     are_made = all(export.artifact is not None for export in exports)
     trained = exports[0].trained
-    if results.recipe.train.first_repeats > 1:
+    if results.recipe.train.first_repeats > 1 or results.recipe.train.teacher is not None:
         if trained is None or are_made:
             return None
         return make_job(results, candidate, files, engine, "export")

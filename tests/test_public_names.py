@@ -265,6 +265,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "Stretch",
         "Subgroups",
         "Sustained",
+        "Teacher",
         "TensorSpec",
         "ThreadTiming",
         "Throughput",
@@ -334,6 +335,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "repeats",
         "replay",
         "state",
+        "students",
     ),
     "pepr_edge.signing": ("key_files", "openssh", "signatures"),
     "pepr_edge.tables": (
@@ -374,6 +376,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "pepr_edge.text": ("robustness", "rows", "sentences", "sites", "subgroups", "tables", "units", "weights"),
     "pepr_edge.train": (
         "cost",
+        "distil",
         "loop",
         "models",
         "session",

@@ -36,6 +36,7 @@ from pepr_edge.run_dir.layout import MODEL
 from pepr_edge.run_dir.owned import is_os_metadata, replace_tree, staging_folder
 from pepr_edge.run_dir.reader import MeasuredVariant, Results, VariantState
 from pepr_edge.run_dir.store import sha256_file, write_bytes, write_record, write_text
+from pepr_edge.scoring.fair_cost import charged
 from pepr_edge.scoring.metrics import confusion_matrix
 from pepr_edge.scoring.rule import rule_of
 from pepr_edge.signing import signatures
@@ -240,7 +241,7 @@ def _manifest(
         novelty=TensorSpec(name="novelty", shape=(-1, 1)) if _has_novelty(decided.decision) else None,
         performance=measured.artifact.performance | decided.performance,
         performance_metric=ranking.performance_metric,
-        train_cost=trained.cost,
+        train_cost=charged(trained.cost, trained.teacher),
         profile=entry.full_profile or measured.profile,
         pepr=row.pepr,
         subgroups=row.subgroups,
@@ -357,6 +358,7 @@ def provenance(results: Results, measured: MeasuredVariant) -> dict[str, Any]:
         "weights": trained.candidate.weights,
         "initial_weights": initial_weights(results, trained),
         "training": training_facts(results, trained),
+        "teacher": None if trained.teacher is None else trained.teacher.candidate,
         "exporter": artifact.exporter,
         "producer": artifact.producer,
         "opset": artifact.opset,

@@ -78,6 +78,16 @@ class StepCostSubject(BaseModel):
     threads: int
 
 
+class TeacherJob(BaseModel):
+    """What a student learns from: a trained candidate's folder, its prepared images, and its key."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    folder: str
+    data: str
+    train_key: str
+
+
 class CandidateJob(BaseModel):
     """Work on one candidate. Paths are those of this machine, so a job is never written to a file.
 
@@ -87,7 +97,7 @@ class CandidateJob(BaseModel):
     and "conclude"; None for all others, unless a "repeat" has one.
 
     The kind "step_costs" works on its `subjects`, the first of which is the job's candidate; its `folder` is
-    a temporary one.
+    a temporary one. `teacher` is for a "repeat" that is the training of a student.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -104,6 +114,7 @@ class CandidateJob(BaseModel):
     until_epoch: Annotated[int, Field(ge=1)] | None = None
     repeat: Annotated[int, Field(ge=0)] = 0
     subjects: tuple[StepCostSubject, ...] = ()
+    teacher: TeacherJob | None = None
 
     @model_validator(mode="after")
     def _has_its_epoch(self) -> CandidateJob:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TextIO
 
 from pepr_edge.data import Dataset, load
-from pepr_edge.engine.job import CandidateJob, Step
-from pepr_edge.errors import PeprError
+from pepr_edge.engine.job import CandidateJob, Step, TeacherJob
+from pepr_edge.errors import PeprError, RunError
 from pepr_edge.export.artifact import ExportSource
 from pepr_edge.export.select_variant import select_variant
 from pepr_edge.images.preprocess import to_tensor
@@ -116,6 +116,7 @@ def _train(job: CandidateJob, data: Dataset, steps: TextIO) -> TrainResult | Non
         return None
     # The first step of a training follows only after its probes.
     report(steps, Step(stage="cost probe" if job.kind == "probe" else "train", done=0, total=1))
+    from pepr_edge.train.distil import TeacherFiles
     from pepr_edge.train.session import TrainingJob
     from pepr_edge.train.train import probe_cost, train, train_until
 
@@ -129,6 +130,7 @@ def _train(job: CandidateJob, data: Dataset, steps: TextIO) -> TrainResult | Non
         job.exclusive,
         _progress(job, steps),
         job.weights_file,
+        None if job.teacher is None else TeacherFiles(*_teacher(job.teacher, job.recipe)),
     )
     if job.kind == "probe":
         probe_cost(training)
@@ -137,6 +139,15 @@ def _train(job: CandidateJob, data: Dataset, steps: TextIO) -> TrainResult | Non
         train_until(training, job.until_epoch)
         return None
     return train(training, job.until_epoch)
+
+
+def _teacher(teacher: TeacherJob, recipe: Recipe) -> tuple[TrainResult, Path, Dataset]:
+    """Read the training that a student learns from, its folder and its images."""
+    folder = Path(teacher.folder)
+    trained = current_training(folder, teacher.train_key)
+    if trained is None:
+        raise RunError(f"{folder.name}: its training, from which others learn, was changed. Run it again.")
+    return trained, folder, _data(Path(teacher.data), recipe)
 
 
 def _progress(job: CandidateJob, steps: TextIO) -> Callable[[int, int, int, float], None]:

@@ -178,7 +178,10 @@ class Train(Section):
     Protocol "paper" is Adam at 5e-4, batches of 32 and 10 epochs, without the other techniques (Selvan et al.
     2025). Mode "head" trains only the classifier; without augmentation, the features of the frozen backbone
     are computed once. `repeats`: trainings of each candidate, which differ in their seed; "auto" repeats
-    those that may be the best, each at most `max_repeats` times, see docs/concepts.md. Other keys that are
+    those that may be the best, each at most `max_repeats` times, see docs/concepts.md. `teacher` "best":
+    candidates with fewer parameters than the best one are trained again, and learn from it.
+
+    Other keys that are
     "auto" are set from the images when the run begins (recipe/settings.py).
     """
 
@@ -194,6 +197,7 @@ class Train(Section):
     patience: AtLeastOneOrAuto = 5
     repeats: AtLeastOneOrAuto = 1
     max_repeats: AtLeastOne = 3
+    teacher: Literal["best"] | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     @property
@@ -203,7 +207,9 @@ class Train(Section):
 
     @property
     def most_repeats(self) -> int:
-        """The highest number of trainings of a candidate."""
+        """The highest number of trainings of a candidate; with a teacher alone, and as a student."""
+        if self.teacher is not None:
+            return 2
         return self.max_repeats if self.repeats == "auto" else self.repeats
 
 
@@ -361,6 +367,21 @@ class Recipe(Section):
         if device_memory_bytes is not None:
             limits["peak_memory_bytes"] = min(device_memory_bytes, limits.get("peak_memory_bytes", math.inf))
         return limits
+
+    @model_validator(mode="after")
+    def _teacher_fits(self) -> Recipe:
+        """A student is a second training, and needs a teacher that is fully trained."""
+        if self.train.teacher is None:
+            return self
+        if self.train.repeats != 1:
+            raise PydanticCustomError("expected", "train.repeats = 1 with train.teacher")
+        if self.search.adaptive:
+            raise PydanticCustomError(
+                "expected", 'search.policy = "exhaustive", without a limit, with train.teacher'
+            )
+        if self.train.mode == "head":
+            raise PydanticCustomError("expected", 'train.mode = "full" with train.teacher')
+        return self
 
     @model_validator(mode="after")
     def _pytorch_runs_fp32_only(self) -> Recipe:

@@ -83,12 +83,21 @@ class Environment(Record):
     versions: dict[str, str]
 
 
+class Teacher(Record):
+    """The trained candidate that a student learnt from, by its id, and what its training cost."""
+
+    candidate: str
+    checkpoint_sha256: Sha256
+    cost: TrainCost
+
+
 class TrainResult(Versioned):
     """train.json: a trained candidate. `performance` holds `val_<metric>` and `<metric>` (test) by name.
 
     `num_params` are the parameters of the trained form, that of the checkpoint; see `Form`. `weights_match`
     is how the initial weights were assigned to the layers; empty from scratch, and in records of 0.1.0.
-    `positive` is the class number of the positive of two classes in `performance`.
+    `positive` is the class number of the positive of two classes in `performance`. `teacher` is what a
+    student learnt from; its cost is not in `cost`, see `pepr_edge.scoring.fair_cost.charged`.
     """
 
     key: str
@@ -113,6 +122,7 @@ class TrainResult(Versioned):
     environment: Environment
     seed: int
     weights_match: WeightsMatch = ""
+    teacher: Teacher | None = None
 
 
 class InterruptionLoss(Record):

@@ -65,6 +65,8 @@ NEW_QUANTISE_KEYS: Mapping[str, Any] = {"equalise": False, "correct": False}
 
 # How often a training is repeated; no training's result depends on it.
 REPEATS = {"repeats", "max_repeats"}
+# The number of the training of a student; the one without a teacher is 0 and does not depend on it.
+STUDENT = 1
 
 
 def run_key(
@@ -97,6 +99,8 @@ def _without_defaults(recipe: dict[str, Any]) -> dict[str, Any]:
     if train["repeats"] == 1:
         for name in REPEATS:
             del train[name]
+    if train["teacher"] is None:
+        del train["teacher"]
     candidates = dict(recipe["candidates"])
     del candidates["weights_dir"]  # what was found there counts, not the place
     if not candidates.get("own_sizes_px"):
@@ -139,7 +143,7 @@ def train_key(
     """
     settings = [
         _data_settings(candidate, recipe),
-        recipe.train.model_dump(mode="json", exclude=REPEATS),
+        recipe.train.model_dump(mode="json", exclude={*REPEATS, "teacher"}),
         recipe.workstation.model_dump(mode="json"),
         training_metric(recipe.score.performance),
         seed_of(recipe, repeat),
@@ -149,6 +153,10 @@ def train_key(
         settings.append("positive 0")  # epochs are compared by another number
     if data.kind not in ("binary", "multiclass"):
         settings.append(f"task {data.kind}")  # the loss and the choice of the best epoch
+    if recipe.train.teacher is not None and repeat == STUDENT:
+        # The teacher follows from the candidates.
+        among = recipe.candidates.model_dump(mode="json", exclude={"weights_dir"})
+        settings.append(["student of", recipe.train.teacher, among])
     inputs = (_plain(candidate), _plain_data(data), settings)
     return stage_key("train", revision, *inputs, *_raised("data", revisions))
 

@@ -291,6 +291,9 @@ def _states(
     positive = results.info.data.positive_index
     trainings = {repeat: training_with(made, positive) for repeat, made in trainings.items()}
     trained = deployed(trainings.values())
+    if recipe.train.teacher is not None:
+        # Alone or as a student: these are no seeds of one training.
+        trainings = {repeat: made for repeat, made in trainings.items() if made == trained}
     failure_keys = {of_training} if trained is None else {of_training, trained.key}
 
     step_cost = None

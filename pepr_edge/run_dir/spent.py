@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from pepr_edge.records import Quantity, TrainCost, TrainingState
+from pepr_edge.run_dir.current import current_repeats
 from pepr_edge.run_dir.keys import train_key
 from pepr_edge.run_dir.layout import TRAINING, candidate_folder, repeat_folder
 from pepr_edge.run_dir.reader import Results
@@ -24,8 +25,10 @@ def training_costs(results: Results) -> Iterator[TrainCost]:
     recipe = results.recipe
     info = results.info
     for candidate in info.candidates:
-        trainings = results.trainings(candidate)
         folder = candidate_folder(results.folder, candidate)
+        trainings = results.trainings(candidate)
+        if recipe.train.teacher is not None:  # the results have the better one alone
+            trainings = current_repeats(folder, candidate, recipe, info.data, info.revisions, verify=False)
         for repeat in range(recipe.train.most_repeats):
             of_repeat = repeat_folder(folder, repeat)
             if repeat in trainings:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import NamedTuple
 
-from pepr_edge.records import Epoch, Quantity, StepCost, TrainCost, TrainResult
+from pepr_edge.records import Epoch, Method, Quantity, StepCost, Teacher, TrainCost, TrainResult
 
 # All epochs should take equally long. If their mean is this many times the duration of the fastest quarter,
 # the training was disturbed; without disturbance the ratio was at most 1.2.
@@ -23,6 +23,9 @@ COST_RATIO = 1.25
 CALM = 1.25
 # Names of the figures that can be replaced, as in a warning, and their fields.
 NAMES = (("energy", "energy_j"), ("time", "duration_s"))
+# What a student is charged for its teacher.
+CHARGED = ("energy_j", "co2eq_g", "duration_s", "setup_energy_j", "setup_co2eq_g", "setup_duration_s")
+WEAKNESS: tuple[Method, ...] = ("measured", "counted", "declared", "unavailable")
 
 
 class FairCost(NamedTuple):
@@ -41,13 +44,38 @@ class _Amounts(NamedTuple):
 
 
 def fair_cost(trained: TrainResult, step_cost: StepCost | None) -> FairCost:
-    """Return the cost of a training as it would have been without other programs.
+    """Return the cost of a training, with that of its teacher, as it would have been without other programs.
 
     Args:
         trained: the training.
         step_cost: of its candidate; None if it was not measured. It counts only if it has the training's mode
             and threads.
     """
+    own = _own_cost(trained, step_cost)
+    return FairCost(charged(own.cost, trained.teacher), own.warning)
+
+
+def charged(cost: TrainCost, teacher: Teacher | None) -> TrainCost:
+    """Return the cost of a training with that of its teacher: energy, CO2eq and time."""
+    if teacher is None:
+        return cost
+    return cost.replace(**{name: _sum(getattr(cost, name), getattr(teacher.cost, name)) for name in CHARGED})
+
+
+def _sum(own: Quantity | None, of_teacher: Quantity | None) -> Quantity | None:
+    """Return the sum by the weaker of both methods; not known if either is not."""
+    if own is None or of_teacher is None:
+        return own
+    method = max(own.method, of_teacher.method, key=WEAKNESS.index)
+    if own.value is None or of_teacher.value is None:
+        source = "not known of the teacher, or of the student"
+        return Quantity(value=None, method="unavailable", source=source)
+    return Quantity(
+        value=own.value + of_teacher.value, method=method, source=f"{own.source}, and that of the teacher"
+    )
+
+
+def _own_cost(trained: TrainResult, step_cost: StepCost | None) -> FairCost:
     in_turn = _in_turn(trained, step_cost)
     span = _uneven_span(trained.epochs)
     if in_turn is not None and (span or _costs_more(trained.cost, in_turn)):

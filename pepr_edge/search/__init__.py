@@ -29,4 +29,5 @@ __all__ = [
     "repeats",
     "replay",
     "state",
+    "students",
 ]

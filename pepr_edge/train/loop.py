@@ -16,12 +16,12 @@ from pepr_edge.records import Preprocess
 from pepr_edge.tasks import TaskKind, task_of
 from pepr_edge.train.augment import light
 from pepr_edge.train.models import head_parameters
-from pepr_edge.train.step import ComputeMode, TrainStep, synchronise
+from pepr_edge.train.step import ComputeMode, Targets, TrainStep, synchronise
 
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
-# Takes indices of training images and returns the inputs of a step and their labels, on the device.
-BatchLoader = Callable[[NDArray[np.intp]], tuple[torch.Tensor, torch.Tensor]]
+# Takes indices of training images and returns the inputs of a step and its targets, on the device.
+BatchLoader = Callable[[NDArray[np.intp]], tuple[torch.Tensor, Targets]]
 EVALUATION_BATCH = 128
 
 

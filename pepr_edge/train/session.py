@@ -33,6 +33,7 @@ from pepr_edge.scoring.metrics import training_metric
 from pepr_edge.train import checkpoint_io
 from pepr_edge.train.cost import interruption_loss, no_cost, total_s
 from pepr_edge.train.cost_tracker import CostTracker, read_snapshot
+from pepr_edge.train.distil import TeacherFiles, teacher_logits
 from pepr_edge.train.loop import batch, loss_function, optimiser
 from pepr_edge.train.models import head_parameters
 from pepr_edge.train.setup import choose_device, initial_model
@@ -47,7 +48,7 @@ class TrainingJob:
 
     `key` is the hash of everything that the result depends on. `exclusive` is True if no other job runs on
     this machine, so that its energy counters measure this job alone. `progress` is called after each step.
-    `weights_file` holds the initial weights; empty from scratch.
+    `weights_file` holds the initial weights; empty from scratch. `teacher`: learn from it, too.
     """
 
     candidate: Candidate
@@ -59,6 +60,7 @@ class TrainingJob:
     exclusive: bool
     progress: Progress
     weights_file: str = ""
+    teacher: TeacherFiles | None = None
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,8 @@ def open_session(job: TrainingJob) -> Iterator[TrainingSession]:
             _warm_up(model, mode, job, spec)
         model = mode.place(model, device)
         metric = training_metric(recipe.score.performance)
-        trainer = Trainer(model, mode, job.data, spec, settings, metric, recipe.seed)
+        logits = None if job.teacher is None else teacher_logits(job.teacher, device, cost_tracker)
+        trainer = Trainer(model, mode, job.data, spec, settings, metric, recipe.seed, logits)
         cost_tracker.end()
         session = TrainingSession(job, trainer, threads, spec, probes, cost_tracker, loss, weights_match)
         if training is None:

@@ -19,6 +19,8 @@ PROBE_STEPS = 2  # in each pass, after one warm-up step
 # Trainings of fewer steps get a brief probe: a thorough one takes some 30 steps, more than it would save.
 BRIEF_BELOW_STEPS = 500
 PRUNE_RATIO = 3.0  # a probe ends if its first step takes this many times as long as the fastest step so far
+# Labels; of a student with the logits of its teacher.
+Targets = torch.Tensor | tuple[torch.Tensor, torch.Tensor]
 Optimisers = Callable[[nn.Module], torch.optim.Optimizer]
 
 
@@ -80,10 +82,10 @@ class TrainStep:
         self.forward: Callable[[torch.Tensor], torch.Tensor] = lambda images: model(mode.arrange(images))
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=mode.precision == "float16")
 
-    def __call__(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def __call__(self, images: torch.Tensor, targets: Targets) -> torch.Tensor:
         """Take one step and return the loss; it stays on the device, so that the CPU does not wait for it."""
         with self.mode.autocast(self.device):
-            loss: torch.Tensor = self.loss(self.forward(images), labels)
+            loss: torch.Tensor = self.loss(self.forward(images), targets)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self.scaler.step(self.optimiser)
         self.scaler.update()

@@ -201,6 +201,7 @@ def _result(session: TrainingSession, logits: dict[Split, NDArray[np.float32]]) 
         ),
         seed=recipe.seed,
         weights_match=session.weights_match,
+        teacher=None if job.teacher is None else job.teacher.record(),
     )
 
 

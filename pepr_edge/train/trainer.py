@@ -19,6 +19,7 @@ from pepr_edge.records import Epoch, Preprocess
 from pepr_edge.scoring.metrics import metric as metric_of
 from pepr_edge.tasks import TaskKind, task_of
 from pepr_edge.train.cost_tracker import CostTracker
+from pepr_edge.train.distil import DistillationLoss, with_teacher
 from pepr_edge.train.features import Backbone, frozen_backbone
 from pepr_edge.train.loop import (
     Labels,
@@ -52,6 +53,7 @@ class Trainer:
         settings: ResolvedTrain,
         metric: str,
         seed: int,
+        teacher_logits: NDArray[np.float32] | None = None,
     ) -> None:
         """Begin a training.
 
@@ -63,6 +65,7 @@ class Trainer:
             settings: how to train.
             metric: by which epochs are compared.
             seed: of dropout, the order of the images and their augmentation.
+            teacher_logits: to learn from, of all training images, shape (n, classes).
         """
         torch.manual_seed(seed)  # for dropout: the probe drew from it, how often depends on the machine
         self.model = model
@@ -80,10 +83,14 @@ class Trainer:
         loss = loss_function(
             settings, labels, len(data.info.labels), next(model.parameters()).device, data.info.kind
         )
+        if teacher_logits is not None:
+            loss = DistillationLoss(loss)
         self.step = train_step(model, mode, settings, loss, self._steps * settings.epochs)
         self._load_batch = batch_loader(
             data.splits["train"], spec, settings, self._generator, self.step.device
         )
+        if teacher_logits is not None:
+            self._load_batch = with_teacher(self._load_batch, teacher_logits, self.step.device)
         self._backbone: Backbone | None = None
         self._is_inseparable = False  # the backbone cannot be separated from the classifier
         self._trains_on_features = False

@@ -1,0 +1,176 @@
+"""Measure what a student gains from a teacher: the same training alone and with the teacher, by seed.
+
+    python tools/bench_distil.py ONE.npz OTHER.npz --work DIR --out docs/benchmarks/distil.json [--seeds N]
+
+On each set, with each seed, the teacher is trained, then the student alone, and again with the logits of the
+teacher as a part of what it learns (`[train] teacher = "best"`). Both trainings of the student have the same
+seed and settings, on the own splits of the set. They are compared by their best epoch on validation, and on
+test. The energy of a student includes that of its teacher. Energies are CPU seconds times declared watts.
+Files of finished trainings in DIR are used again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pepr_edge.data import Dataset, DataSettings, load, prepare
+from pepr_edge.device.facts import facts
+from pepr_edge.recipe.settings import ResolvedRecipe
+from pepr_edge.records import Candidate, TrainResult
+from pepr_edge.run_dir.current import current_training
+from pepr_edge.run_dir.store import write_text
+from pepr_edge.scoring.fair_cost import charged
+from pepr_edge.train.distil import TeacherFiles
+from pepr_edge.train.session import TrainingJob
+from pepr_edge.train.train import train
+
+TEACHER = "resnet18d"
+STUDENT = "mobilenetv2_050"
+PX = 32
+SEEDS = 5
+EPOCHS = 30
+WATTS = 7.5
+METRIC = "balanced_accuracy"
+
+
+class Pair(NamedTuple):
+    """A student alone and with its teacher: performance on validation and test, and energy."""
+
+    data: str
+    seed: int
+    teacher_val: float
+    alone_val: float
+    student_val: float
+    alone_test: float
+    student_test: float
+    alone_j: float
+    student_j: float
+
+
+def main() -> None:
+    """Train all pairs and write the results."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("sets", nargs=2)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--epochs", type=int, default=EPOCHS)
+    arguments = parser.parse_args()
+    pairs = []
+    for name in arguments.sets:
+        folder = arguments.work / Path(name).stem
+        prepare(DataSettings(source=name, image_size_px=PX), folder / "data", lambda done, total: None)
+        data = load(folder / "data")
+        pairs += [_pair(data, folder, seed, arguments.epochs) for seed in range(arguments.seeds)]
+    rows = summary(pairs)
+    document = {
+        "schema_version": 1,
+        "teacher": TEACHER,
+        "student": STUDENT,
+        "image_size_px": PX,
+        "epochs": arguments.epochs,
+        "metric": METRIC,
+        "watts_per_core": WATTS,
+        "cpu": facts().cpu,
+        "pairs": [pair._asdict() for pair in pairs],
+        "summary": rows,
+    }
+    write_text(arguments.out, json.dumps(document, indent=1) + "\n")
+    print(as_markdown(rows))
+
+
+def _pair(data: Dataset, folder: Path, seed: int, epochs: int) -> Pair:
+    teacher = _trained(TEACHER, data, folder / f"teacher-{seed}", seed, epochs)
+    alone = _trained(STUDENT, data, folder / f"alone-{seed}", seed, epochs)
+    files = TeacherFiles(teacher, folder / f"teacher-{seed}", data)
+    student = _trained(STUDENT, data, folder / f"student-{seed}", seed, epochs, files)
+    return Pair(
+        data=data.info.name,
+        seed=seed,
+        teacher_val=_value(teacher, f"val_{METRIC}"),
+        alone_val=_value(alone, f"val_{METRIC}"),
+        student_val=_value(student, f"val_{METRIC}"),
+        alone_test=_value(alone, METRIC),
+        student_test=_value(student, METRIC),
+        alone_j=_energy_j(alone),
+        student_j=_energy_j(student),
+    )
+
+
+def _trained(
+    name: str, data: Dataset, folder: Path, seed: int, epochs: int, teacher: TeacherFiles | None = None
+) -> TrainResult:
+    """Train one model, unless its folder has it."""
+    recipe = ResolvedRecipe.model_validate(
+        {
+            "name": "distil",
+            "seed": seed,
+            "device": {"name": "this machine"},
+            "candidates": {"architectures": [name], "image_size_px": PX, "weights": "scratch"},
+            "train": {"epochs": epochs, "patience": epochs, "device": "cpu"},
+            "workstation": {"watts_per_core": WATTS, "country": "DNK"},
+            "score": {"performance": METRIC},
+        }
+    )
+    candidate = Candidate(
+        architecture=name,
+        image_size_px=PX,
+        in_channels=data.info.channels,
+        num_classes=len(data.info.labels),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    key = f"{name} {seed} {epochs} {data.info.sha256} {teacher is not None}"
+    done = current_training(folder, key)
+    if done is not None:
+        return done
+    return train(
+        TrainingJob(candidate, data, recipe, folder, key, 1, False, lambda *_: None, teacher=teacher)
+    )
+
+
+def _value(trained: TrainResult, name: str) -> float:
+    return trained.performance[name].value
+
+
+def _energy_j(trained: TrainResult) -> float:
+    return charged(trained.cost, trained.teacher).energy_j.value or 0.0
+
+
+def summary(pairs: list[Pair]) -> list[dict[str, Any]]:
+    """Return, by set and over both, the mean gain of the student and its standard error."""
+    rows = []
+    for name in [*dict.fromkeys(pair.data for pair in pairs), "all"]:
+        own = [pair for pair in pairs if name in (pair.data, "all")]
+        row: dict[str, Any] = {"set": name, "pairs": len(own)}
+        for split in ("val", "test"):
+            gains = [getattr(pair, f"student_{split}") - getattr(pair, f"alone_{split}") for pair in own]
+            row[f"{split}_gain"] = statistics.fmean(gains)
+            row[f"{split}_gain_se"] = statistics.stdev(gains) / len(gains) ** 0.5 if len(gains) > 1 else None
+        row["energy_ratio"] = statistics.fmean(pair.student_j / pair.alone_j for pair in own)
+        rows.append(row)
+    return rows
+
+
+def as_markdown(rows: list[dict[str, Any]]) -> str:
+    """Return the summary as a table."""
+    lines = ["| set | pairs | gain on validation | gain on test | energy, times |", "|---|---|---|---|---|"]
+    for row in rows:
+        gains = []
+        for split in ("val", "test"):
+            error = row[f"{split}_gain_se"]
+            spread = "" if error is None else f" (standard error {error:.4f})"
+            gains.append(f"{row[f'{split}_gain']:+.4f}{spread}")
+        lines.append(
+            f"| {row['set']} | {row['pairs']} | {gains[0]} | {gains[1]} | {row['energy_ratio']:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
