@@ -13,6 +13,7 @@ __all__ = [
     "operating_point",
     "pepr",
     "percentiles",
+    "refer",
     "resampling",
     "resources",
     "robustness",

@@ -40,6 +40,7 @@ __all__ = [
     "ordinal",
     "parse_target",
     "positive_class",
+    "refer",
     "single_label",
     "task_of",
 ]
