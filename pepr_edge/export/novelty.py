@@ -1,10 +1,11 @@
 """The second output of an ONNX file: how unlike the training images an image is.
 
-The novelty is a Mahalanobis distance of the image itself, at two scales: averaged to at most 32 and at most 8
-pixels on a side. At each scale it is squared, from the mean of the training images, with their shrunk
-covariance, and divided by its mean over them; the novelty is the mean of both. Each distance is estimated
-from a few directions drawn at random among the whitened ones, so that it costs some microseconds. Distances
-in the features before the classifier were measured, too, and see less (docs/refer.md).
+The novelty is a Mahalanobis distance of the image itself: squared, from the mean of the training images, with
+their shrunk covariance, divided by its mean over them. The image is seen as a grid of patches. Of each patch
+there are four means, which tell where it is light and dark, and a few random directions among the whitened
+ones of the training images' patches, which tell of its texture. The distance of all of them together is
+estimated from random whitened directions. So it costs a small convolution and a small matrix product.
+Distances in the features before the classifier were measured, too, and see less (docs/refer.md).
 
 The nodes read the file's input alone and compute in float32, so they are the same in each variant of a model,
 whatever is quantised, and leave its logits as they are.
@@ -25,30 +26,34 @@ from pepr_edge.images.preprocess import to_tensor
 from pepr_edge.records import Preprocess
 
 Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
 
 NOVELTY = "novelty"
 PREFIX = "pepr_novelty_"
-FINE_PX = 32
-COARSE_PX = 8
-FINE_DIRECTIONS = 32
-COARSE_DIRECTIONS = 32
-# More training images give no better covariance of this many pixels, and cost time.
+FINE_PX = 32  # an image is seen with at most this many pixels on a side
+PATCH_PX = 8
+MEAN_PX = 4
+TEXTURES = 8
+DIRECTIONS = 64
+# More training images, or patches, give no better covariance of this size, and cost time.
 MAX_IMAGES = 2000
+MAX_PATCHES = 8000
 # Images that hardly differ still get a finite distance.
 MIN_VARIANCE = 1e-6
 SEED = 0
 
 
 class Whitening(NamedTuple):
-    """Directions in which the distance is measured.
+    """What turns an image into its novelty: the squared length of `patches(image)` @ `weight` + `bias`.
 
-    The novelty of a flattened, averaged image x is the squared length of x @ `weight` + `bias`; shapes
-    (pixels, directions) and (directions,). `factor`: pixels of the input in one averaged pixel, on each side.
+    `pool`: pixels that are averaged first, on each side. `kernels`: of the convolution on patches, shape
+    (filters, channels, size, size). `weight`, `bias`: shapes (filters * patches, directions), (directions,).
     """
 
+    pool: int
+    kernels: Floats
     weight: Floats
     bias: Floats
-    factor: int
 
 
 def fit_novelty(pixels: NDArray[np.uint8], spec: Preprocess) -> Whitening:
@@ -62,69 +67,91 @@ def fit_novelty(pixels: NDArray[np.uint8], spec: Preprocess) -> Whitening:
     """
     if len(pixels) < 2:
         raise ExportError(f"{len(pixels)} training images, expected at least 2 to know what is usual.")
-    factor = _factor(spec.image_size_px, FINE_PX)
-    fine = averaged(to_tensor(np.asarray(pixels[:MAX_IMAGES]), spec), factor).astype(np.float64)
-    side = spec.image_size_px // factor
-    shape = (len(fine), spec.channels, side, side)
-    coarse_factor = _factor(side, COARSE_PX)
-    coarse = averaged(fine.reshape(shape), coarse_factor)
+    images = to_tensor(np.asarray(pixels[:MAX_IMAGES]), spec)
+    pool = -(-spec.image_size_px // FINE_PX)
     generator = np.random.default_rng(SEED)
-    parts = [_directions(fine, FINE_DIRECTIONS, generator)]
-    if coarse_factor > 1:
-        parts.append(_spread(_directions(coarse, COARSE_DIRECTIONS, generator), shape[1:], coarse_factor))
-    weight = np.concatenate(parts, axis=1) / np.sqrt(len(parts))
-    bias = -fine.mean(axis=0) @ weight
-    return Whitening(weight.astype(np.float32), bias.astype(np.float32), factor)
+    kernels = _kernels(averaged(images, pool).astype(np.float64), generator).astype(np.float32)
+    none = np.zeros(0, np.float32)
+    seen = patches(images, Whitening(pool, kernels, none, none)).astype(np.float64)
+    weight = _directions(seen, generator)
+    bias = -seen.mean(axis=0) @ weight
+    return Whitening(pool, kernels, weight.astype(np.float32), bias.astype(np.float32))
 
 
-def _factor(px: int, max_px: int) -> int:
-    """Return how many pixels on a side are averaged, so that at most `max_px` are left."""
-    return -(-px // max_px)
-
-
-def _directions(
-    images: NDArray[np.float64], count: int, generator: np.random.Generator
-) -> NDArray[np.float64]:
-    """Return whitened directions, shape (pixels, m): the mean squared length of training images in them is 1.
+def novelty_of(images: Floats, whitening: Whitening) -> Doubles:
+    """Return the novelty of images as the file computes it, shape (n,).
 
     Args:
-        images: flattened, shape (n, pixels).
-        count: of directions, at most; no more than there are pixels.
-        generator: draws the directions.
+        images: the model's input, shape (n, channels, px, px).
     """
-    centred = images - images.mean(axis=0)
-    pixels = centred.shape[1]
-    drawn = np.linalg.qr(generator.normal(size=(pixels, min(count, pixels))))[0]
-    weight = whitened(centred, drawn)
-    usual = float(((centred @ weight) ** 2).sum(axis=1).mean())
-    return np.asarray(weight / np.sqrt(max(usual, MIN_VARIANCE)))
+    lengths = patches(images, whitening) @ whitening.weight + whitening.bias
+    return np.asarray((lengths.astype(np.float64) ** 2).sum(axis=1))
 
 
-def _spread(weight: NDArray[np.float64], shape: tuple[int, ...], factor: int) -> NDArray[np.float64]:
-    """Return the directions of averaged images as those of the images before, shape (pixels, m).
-
-    Args:
-        weight: of images averaged over squares of `factor` pixels.
-        shape: (channels, side, side) of the images before.
-    """
-    channels, side, _ = shape
-    small = side // factor
-    squares = weight.T.reshape(-1, channels, small, small).repeat(factor, axis=2).repeat(factor, axis=3)
-    spread = np.zeros((len(squares), *shape))
-    spread[:, :, : small * factor, : small * factor] = squares / factor**2
-    return np.asarray(spread.reshape(len(squares), -1).T)
+def patches(images: Floats, whitening: Whitening) -> Floats:
+    """Return the filters' values on the patches of images, shape (n, filters * patches)."""
+    filters, channels, size, _ = whitening.kernels.shape
+    cut = _cut(averaged(images, whitening.pool), size)
+    n, grid = cut.shape[:2]
+    values = cut.reshape(n, grid, channels * size * size) @ whitening.kernels.reshape(filters, -1).T
+    return np.asarray(values.transpose(0, 2, 1).reshape(n, -1), dtype=np.float32)
 
 
 def averaged(images: NDArray[Any], factor: int) -> NDArray[Any]:
-    """Return images averaged over squares of `factor` pixels, flattened, shape (n, channels * side * side).
+    """Return images averaged over squares of `factor` pixels, shape (n, channels, side, side).
 
     Rows and columns that fill no square are left out, as by AveragePool.
     """
     n, channels, px, _ = images.shape
     side = px // factor
     kept = images[:, :, : side * factor, : side * factor]
-    squares = kept.reshape(n, channels, side, factor, side, factor)
-    return np.asarray(squares.mean(axis=(3, 5)).reshape(n, -1))
+    return np.asarray(kept.reshape(n, channels, side, factor, side, factor).mean(axis=(3, 5)))
+
+
+def _cut(images: NDArray[Any], size: int) -> NDArray[Any]:
+    """Return the patches of images, shape (n, patches, channels, size, size); what fills none is left out."""
+    n, channels, px, _ = images.shape
+    side = px // size
+    kept = images[:, :, : side * size, : side * size].reshape(n, channels, side, size, side, size)
+    return np.asarray(kept.transpose(0, 2, 4, 1, 3, 5).reshape(n, side * side, channels, size, size))
+
+
+def _kernels(images: Doubles, generator: np.random.Generator) -> Doubles:
+    """Return the filters on patches, shape (filters, channels, PATCH_PX, PATCH_PX): means, then textures.
+
+    Args:
+        images: of at most FINE_PX on a side, shape (n, channels, side, side).
+        generator: draws the textures.
+    """
+    channels = images.shape[1]
+    means = np.zeros((channels, PATCH_PX // MEAN_PX, PATCH_PX // MEAN_PX, channels, PATCH_PX, PATCH_PX))
+    for channel, row, column in np.ndindex(means.shape[:3]):
+        rows = slice(row * MEAN_PX, (row + 1) * MEAN_PX)
+        columns = slice(column * MEAN_PX, (column + 1) * MEAN_PX)
+        means[channel, row, column, channel, rows, columns] = 1 / MEAN_PX**2
+    flat = means.reshape(-1, channels * PATCH_PX**2)
+    cut = _cut(images, PATCH_PX).reshape(-1, flat.shape[1])
+    cut = cut[:: max(1, len(cut) // MAX_PATCHES)]
+    drawn = whitened(cut - cut.mean(axis=0), generator.normal(size=(flat.shape[1], TEXTURES)))
+    basis = np.linalg.qr(flat.T)[0]
+    drawn -= basis @ (basis.T @ drawn)  # what the means tell already
+    drawn /= np.linalg.norm(drawn, axis=0)
+    return np.concatenate([flat, drawn.T]).reshape(-1, channels, PATCH_PX, PATCH_PX)
+
+
+def _directions(values: Doubles, generator: np.random.Generator) -> Doubles:
+    """Return whitened directions, shape (m, directions): the mean squared length of `values` in them is 1.
+
+    Args:
+        values: of training images, shape (n, m).
+        generator: draws the directions.
+    """
+    centred = values - values.mean(axis=0)
+    size = centred.shape[1]
+    drawn = np.linalg.qr(generator.normal(size=(size, min(DIRECTIONS, size))))[0]
+    weight = whitened(centred, drawn)
+    usual = float(((centred @ weight) ** 2).sum(axis=1).mean())
+    return np.asarray(weight / np.sqrt(max(usual, MIN_VARIANCE)))
 
 
 def whitened(centred: NDArray[np.float64], directions: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -164,6 +191,7 @@ def add_novelty(path: Path, whitening: Whitening) -> None:
         )
     opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     graph.node.extend(_nodes(inputs[0].name, whitening, opset))
+    graph.initializer.append(numpy_helper.from_array(whitening.kernels, f"{PREFIX}kernels"))
     graph.initializer.append(numpy_helper.from_array(whitening.weight, f"{PREFIX}weight"))
     graph.initializer.append(numpy_helper.from_array(whitening.bias, f"{PREFIX}bias"))
     if opset >= AXES_AS_INPUT:
@@ -183,15 +211,18 @@ AXES_AS_INPUT = 18
 def _nodes(name: str, whitening: Whitening, opset: int) -> list[onnx.NodeProto]:
     """Return the nodes from the input to the novelty."""
     nodes = []
-    if whitening.factor > 1:
+    if whitening.pool > 1:
+        size = [whitening.pool, whitening.pool]
         pooled = f"{PREFIX}pooled"
-        size = [whitening.factor, whitening.factor]
         pool = helper.make_node(
             "AveragePool", [name], [pooled], f"{PREFIX}pool", kernel_shape=size, strides=size
         )
         nodes.append(pool)
         name = pooled
-    nodes.append(helper.make_node("Flatten", [name], [f"{PREFIX}flat"], f"{PREFIX}flatten", axis=1))
+    stride = list(whitening.kernels.shape[2:])
+    reads = [name, f"{PREFIX}kernels"]
+    nodes.append(helper.make_node("Conv", reads, [f"{PREFIX}patches"], f"{PREFIX}cut", strides=stride))
+    nodes.append(helper.make_node("Flatten", [f"{PREFIX}patches"], [f"{PREFIX}flat"], f"{PREFIX}flatten"))
     parts = [f"{PREFIX}flat", f"{PREFIX}weight", f"{PREFIX}bias"]
     nodes.append(helper.make_node("Gemm", parts, [f"{PREFIX}directions"], f"{PREFIX}whiten"))
     read = [f"{PREFIX}directions"]

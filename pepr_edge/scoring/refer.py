@@ -22,8 +22,10 @@ ReferKind = Literal["blank", "novelty", "confidence"]
 NOVELTY_PART = 0.8
 # The share of validation images for being unlike, where the recipe limits the error alone.
 NOVELTY_SHARE = 0.05
-# An image with less than this share of the contrast of the flattest validation image is blank.
+# An image with less than this share of the contrast of flat validation images is blank. A few of these may be
+# blank themselves.
 BLANK_PART = 0.5
+FLAT_QUANTILE = 0.01
 # The figures: share of referred images, and accuracy on the others.
 REFER_FIGURES = ("referred_share", "accuracy_if_answered")
 
@@ -63,7 +65,8 @@ def fit_refer(
     asked = f"refer_share = {share:g}" if share is not None else f"max_error = {max_error:g}"
     limits = images or ImageLimits()
     if validation.contrast is not None:
-        limits = limits.replace(min_contrast=BLANK_PART * float(validation.contrast.min()))
+        flat = float(np.quantile(validation.contrast, FLAT_QUANTILE))
+        limits = limits.replace(min_contrast=BLANK_PART * flat)
     max_novelty = None
     if validation.novelty is not None:
         novelty_share = NOVELTY_SHARE if share is None else NOVELTY_PART * share

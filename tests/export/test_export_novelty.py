@@ -18,7 +18,7 @@ from pepr_edge.data import phantom
 from pepr_edge.errors import ExportError
 from pepr_edge.export.convert import convert
 from pepr_edge.export.export import Exporter
-from pepr_edge.export.novelty import add_novelty, averaged, fit_novelty, without_novelty
+from pepr_edge.export.novelty import add_novelty, fit_novelty, novelty_of, without_novelty
 from pepr_edge.images.preprocess import to_tensor
 from pepr_edge.measure import selftest
 from pepr_edge.measure.runtimes import RUNTIMES
@@ -32,7 +32,7 @@ TRAINING = referring_bundle.smooth(300)
 VARIANTS = ("fp32", "fp32_optimised", "fp16", "int8_static", "int8_dynamic", "int8_kernels")
 
 
-def novelty_of(path: Path, pixels: np.ndarray, spec: Preprocess = SPEC) -> np.ndarray:
+def answered(path: Path, pixels: np.ndarray, spec: Preprocess = SPEC) -> np.ndarray:
     found = selftest.file_answers(path, SessionSettings(threads=1), pixels, spec).novelty
     assert found is not None
     return found
@@ -47,7 +47,7 @@ def model(tmp_path: Path) -> Path:
 def test_other_images_are_further_away(model: Path) -> None:
     add_novelty(model, fit_novelty(TRAINING, SPEC))
     rng = np.random.default_rng(1)
-    own = novelty_of(model, referring_bundle.smooth(100, seed=1))
+    own = answered(model, referring_bundle.smooth(100, seed=1))
     assert own.mean() == pytest.approx(1, abs=0.2)
     limit = np.quantile(own, 0.95)
     others = {
@@ -58,7 +58,7 @@ def test_other_images_are_further_away(model: Path) -> None:
         "half": np.concatenate([TRAINING[:20, :8], TRAINING[20:40, :8]], axis=1),
     }
     for name, pixels in others.items():
-        assert (novelty_of(model, pixels) > limit).mean() >= 0.95, name
+        assert (answered(model, pixels) > limit).mean() >= 0.95, name
 
 
 def test_a_second_output_leaves_the_logits_alone_and_can_be_removed(model: Path, tmp_path: Path) -> None:
@@ -82,9 +82,8 @@ def test_an_image_is_averaged_as_in_the_file(px: int, channels: int, tmp_path: P
     whitening = fit_novelty(pixels, spec)
     onnx.save(tiny_bundle.model(channels, px), tmp_path / "model.onnx")
     add_novelty(tmp_path / "model.onnx", whitening)
-    flat = averaged(to_tensor(pixels, spec), whitening.factor)
-    expected = ((flat @ whitening.weight + whitening.bias) ** 2).sum(axis=1)
-    assert novelty_of(tmp_path / "model.onnx", pixels, spec) == pytest.approx(expected, rel=1e-3)
+    expected = novelty_of(to_tensor(pixels, spec), whitening)
+    assert answered(tmp_path / "model.onnx", pixels, spec) == pytest.approx(expected, rel=1e-3)
     runtime = RUNTIMES["onnxruntime"]
     session = runtime.open(tmp_path / "model.onnx", SessionSettings(threads=1))
     outputs = runtime.run_all(session, to_tensor(pixels[:3], spec))
@@ -110,9 +109,8 @@ def test_every_variant_has_the_same_novelty(name: str, tmp_path: Path) -> None:
     whitening = fit_novelty(pixels, spec)
     add_novelty(path, whitening)
     np.testing.assert_array_equal(tiny_nets.logits(path), before)
-    flat = averaged(to_tensor(pixels, spec), whitening.factor)
-    expected = ((flat @ whitening.weight + whitening.bias) ** 2).sum(axis=1)
-    assert novelty_of(path, pixels, spec) == pytest.approx(expected, rel=1e-3)
+    expected = novelty_of(to_tensor(pixels, spec), whitening)
+    assert answered(path, pixels, spec) == pytest.approx(expected, rel=1e-3)
 
 
 def test_a_file_of_another_opset_gets_it_too(model: Path) -> None:
@@ -121,7 +119,7 @@ def test_a_file_of_another_opset_gets_it_too(model: Path) -> None:
     made.opset_import.append(helper.make_opsetid("", 18))
     onnx.save(made, model)
     add_novelty(model, fit_novelty(TRAINING, SPEC))
-    assert novelty_of(model, TRAINING).mean() == pytest.approx(1, abs=0.01)
+    assert answered(model, TRAINING).mean() == pytest.approx(1, abs=0.01)
 
 
 def test_a_recipe_that_refers_gets_the_output_in_each_file(trained: Any, tmp_path: Path) -> None:
