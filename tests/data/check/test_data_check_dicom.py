@@ -5,6 +5,7 @@ That a picture is right shows in its copy among the test images: `data check` co
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,7 @@ pytest.importorskip("pydicom")
 
 SPLITS = {f"{split}/{label}": 6 for split in ("train", "test") for label in ("no", "yes")}
 COPIES = {"copies_across_splits", "near_copies_across_splits"}
+BASELINE = "1.2.840.10008.1.2.4.50"
 Write = Callable[[Path, NDArray[np.uint8]], object]
 
 
@@ -64,6 +66,45 @@ def test_an_odd_dicom_file_is_the_copy_of_its_picture(tmp_path, check, write):
     [kind] = set(done.kinds) - {"more_than_8_bits"}
     assert (done.status, kind in COPIES) == (0, True)
     assert "odd" in str(done.problem(kind)["examples"])
+
+
+def jpeg_without_marker(picture: Image.Image, subsampling: int) -> bytes:
+    """Return a stream of YCbCr, as JPEG has it, without the marker that says so."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=95, subsampling=subsampling)
+    content = buffer.getvalue()
+    start = content.index(b"\xff\xe0")
+    length = int.from_bytes(content[start + 2 : start + 4], "big")
+    return content[:start] + content[start + 2 + length :]
+
+
+@pytest.mark.parametrize("subsampling", [0, 2])
+@pytest.mark.parametrize("declared", ["RGB", "YBR_FULL_422"])
+def test_ycbcr_declared_as_rgb_is_a_near_copy_of_its_picture(tmp_path, check, subsampling, declared):
+    from pydicom.encaps import encapsulate
+
+    root = made_images.folder(tmp_path / "d", SPLITS)
+    for number, path in enumerate(sorted(root.rglob("*.png"))):
+        tissue(number).save(path)
+    tissue(99).save(root / "train" / "no" / "plain.png")
+    data = encapsulate([jpeg_without_marker(tissue(99), subsampling)])
+    made_dicom.write(
+        root / "test" / "no" / "odd",
+        np.zeros((64, 64, 3), np.uint8),
+        syntax=BASELINE,
+        PhotometricInterpretation=declared,
+        PixelData=data,
+    )
+    done = check(root)
+    assert done.status == 0
+    assert "odd" in str(done.problem("near_copies_across_splits")["examples"])
+
+
+def tissue(seed: int) -> Image.Image:
+    """Return a picture in one colour with structure, so that its YCbCr planes look like no RGB."""
+    level = made_images.pixels(seed, 64).astype(int)
+    planes = [level * 3 // 4 + 60, level // 2 + 20, level // 2 + 40]
+    return Image.fromarray(np.stack(planes, axis=2).clip(0, 255).astype(np.uint8))
 
 
 @pytest.mark.parametrize(

@@ -109,12 +109,21 @@ def test_tiff_with_white_as_zero_is_a_copy_of_its_inverse(tmp_path, check):
     assert len(check(root).kinds) == 2
 
 
-def test_a_png_with_a_large_profile_is_read(tmp_path, check):
+@pytest.mark.parametrize(
+    ("kind", "head", "content"),
+    [
+        (b"iCCP", b"x\0\0", zlib.compress(bytes(4 << 20))),
+        (b"zTXt", b"x\0\0", zlib.compress(b"a" * (3 << 20))),
+        (b"iTXt", b"x\0\1\0\0\0", zlib.compress(b"a" * (3 << 20))),
+    ],
+)
+def test_a_png_with_a_large_profile_or_text_is_read(tmp_path, check, kind, head, content):
     root = made_images.folder(tmp_path / "d", {"no": 6, "yes": 6})
-    content = (root / "no" / "00.png").read_bytes()
-    profile = b"iCCP" + b"x\0\0" + zlib.compress(bytes(4 << 20))
-    chunk = (len(profile) - 4).to_bytes(4, "big") + profile + zlib.crc32(profile).to_bytes(4, "big")
-    (root / "no" / "00.png").write_bytes(content[:33] + chunk + content[33:])
+    image = (root / "no" / "00.png").read_bytes()
+    size = (len(head) + len(content)).to_bytes(4, "big")
+    checksum = zlib.crc32(kind + head + content).to_bytes(4, "big")
+    chunk = size + kind + head + content + checksum
+    (root / "no" / "00.png").write_bytes(image[:33] + chunk + image[33:])
     done = check(root)
     assert (done.status, done.kinds, done.counts) == (0, {}, {"no": 6, "yes": 6})
 
