@@ -6,7 +6,6 @@ from pepr_edge.recipe.machines import Budgets, Cluster, Device, WorkerLimits, Wo
 from pepr_edge.recipe.recipe import (
     BILINEAR,
     FLOAT32,
-    PAPER,
     PRETRAINED,
     SCRATCH,
     Bundles,
@@ -19,9 +18,9 @@ from pepr_edge.recipe.recipe import (
     ScoreSettings,
     SearchSettings,
     TaskSettings,
-    Train,
 )
 from pepr_edge.recipe.shipped import find, recipes_dir, variants_dir
+from pepr_edge.recipe.training import PAPER, Train
 
 __all__ = [
     "AUTO",

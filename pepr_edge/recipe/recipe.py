@@ -16,8 +16,6 @@ from pepr_edge.recipe.about import AboutSettings
 from pepr_edge.recipe.auto import AUTO, Auto, OrAuto
 from pepr_edge.recipe.key_types import (
     AtLeastOne,
-    AtLeastOneOrAuto,
-    BatchSize,
     FindingNames,
     Name,
     Names,
@@ -28,6 +26,7 @@ from pepr_edge.recipe.key_types import (
 )
 from pepr_edge.recipe.machines import Budgets, Cluster, Device, WorkerLimits, Workstation
 from pepr_edge.recipe.toml import Section
+from pepr_edge.recipe.training import PAPER, Train
 from pepr_edge.records import Candidate, Interpolation
 from pepr_edge.scoring.metrics import performance_fault
 from pepr_edge.scoring.pepr import RESOURCES
@@ -170,47 +169,6 @@ class Candidates(Section):
         """The number of models."""
         sizes = 1 if self.image_size_px == AUTO else len(self.image_size_px)
         return len(self.architectures) * sizes
-
-
-class Train(Section):
-    """How a candidate is trained.
-
-    Protocol "paper" is Adam at 5e-4, batches of 32 and 10 epochs, without the other techniques (Selvan et al.
-    2025). Mode "head" trains only the classifier; without augmentation, the features of the frozen backbone
-    are computed once. `repeats`: trainings of each candidate, which differ in their seed; "auto" repeats
-    those that may be the best, each at most `max_repeats` times, see docs/concepts.md. `teacher` "best":
-    candidates with fewer parameters than the best one are trained again, and learn from it.
-
-    Other keys that are
-    "auto" are set from the images when the run begins (recipe/settings.py).
-    """
-
-    protocol: Literal["default", "paper"] = "default"
-    mode: Literal["full", "head"] = "full"
-    epochs: AtLeastOneOrAuto = 10
-    batch_size: Annotated[int | Auto, OrAuto(BatchSize, "an integer")] = 32
-    learning_rate: Annotated[float | Auto, OrAuto(Positive, "a number")] = 2e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 0.02
-    augment: Literal["light", "none"] = "light"
-    flips: bool = False
-    class_balanced: bool = False
-    patience: AtLeastOneOrAuto = 5
-    repeats: AtLeastOneOrAuto = 1
-    max_repeats: AtLeastOne = 3
-    teacher: Literal["best"] | None = None
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-
-    @property
-    def first_repeats(self) -> int:
-        """The number of trainings of every candidate, before any is repeated on account of its rank."""
-        return 1 if self.repeats == "auto" else self.repeats
-
-    @property
-    def most_repeats(self) -> int:
-        """The highest number of trainings of a candidate; with a teacher alone, and as a student."""
-        if self.teacher is not None:
-            return 2
-        return self.max_repeats if self.repeats == "auto" else self.repeats
 
 
 def _variants(value: Any) -> Any:
@@ -401,16 +359,6 @@ class Recipe(Section):
         if isinstance(train, dict) and train.get("protocol") == "paper":
             return {**values, "train": {**PAPER, **train}}
         return values
-
-
-PAPER = {
-    "epochs": 10,
-    "batch_size": 32,
-    "learning_rate": 5e-4,
-    "weight_decay": 0.0,
-    "augment": "none",
-    "patience": 10,
-}
 
 
 def _one_of(value: str, known: Any) -> str:

@@ -14,7 +14,8 @@ from pepr_edge import zoo
 from pepr_edge.errors import RecipeError
 from pepr_edge.recipe.auto import AUTO
 from pepr_edge.recipe.key_types import AtLeastOne, BatchSize, Positive, Sizes
-from pepr_edge.recipe.recipe import Candidates, Recipe, Train
+from pepr_edge.recipe.recipe import Candidates, Recipe
+from pepr_edge.recipe.training import Train
 from pepr_edge.records import ImageFacts, RunSettings
 from pepr_edge.tasks import DEFAULT_TASK, TaskKind, task_of
 

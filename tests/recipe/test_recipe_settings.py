@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from pepr_edge import zoo
 from pepr_edge.errors import RecipeError
 from pepr_edge.recipe import Recipe
-from pepr_edge.recipe.recipe import Train
 from pepr_edge.recipe.settings import (
     MAX_EPOCHS,
     MIN_EPOCHS,
@@ -21,6 +20,7 @@ from pepr_edge.recipe.settings import (
     resolve,
     settings_line,
 )
+from pepr_edge.recipe.training import Train
 from pepr_edge.records import ImageFacts
 
 ALL_AUTO = dict.fromkeys(TRAIN_KEYS, "auto")
