@@ -16,6 +16,7 @@ import fuzz_data_targets
 import fuzz_evaluate_targets
 import fuzz_signing_targets
 import numpy as np
+import referring_bundle
 import tiny_bundle
 from PIL import Image
 
@@ -129,12 +130,23 @@ def feed_report(path: Path) -> None:
     reports._fault(report, {result.artifact_sha256 for result in report.results[:1]}, path.parent)
 
 
+@cache
+def referring(name: str) -> Path:
+    """Return a bundle that refers images; its self-test holds what one that does not needs, too."""
+    return referring_bundle.write(home("refers").parent / name, fallback=True)
+
+
+def manifests() -> list[bytes]:
+    """Return the manifests of a bundle, and of one that refers images."""
+    return [(bundle / bundle_read.MANIFEST).read_bytes() for bundle in (home("seed"), referring("seed"))]
+
+
 def feed_manifest(path: Path) -> None:
-    bundle = home("manifest")
+    bundle = referring("fed")
     (bundle / bundle_read.MANIFEST).write_bytes(path.read_bytes())
     read = bundle_read.read_manifest(bundle)
     verify.check_files(bundle, read)
-    selftest._read(bundle / selftest.FILE, read, read.selftest.n, selftest.LOGITS)
+    selftest._read(bundle / selftest.FILE, read, read.selftest.n, fallback=False)
 
 
 def feed_bundle(path: Path) -> None:
@@ -171,7 +183,7 @@ def feed_model(path: Path) -> None:
 
 
 def feed_selftest(path: Path) -> None:
-    selftest._read(path, document(), document().selftest.n, selftest.LOGITS)
+    selftest._read(path, document(), document().selftest.n, fallback=False)
 
 
 def npz(**arrays: object) -> bytes:
@@ -373,7 +385,7 @@ TARGETS: dict[str, Target] = {
         ".json", fuzz_evaluate_targets.evaluations, fuzz_evaluate_targets.feed_report
     ),
     "site_table": Target(".csv", lambda: fuzz_evaluate_targets.TABLES, fuzz_evaluate_targets.feed_table),
-    "manifest": Target(".json", lambda: [(home("seed") / bundle_read.MANIFEST).read_bytes()], feed_manifest),
+    "manifest": Target(".json", manifests, feed_manifest),
     "onnx": Target(".onnx", lambda: [(home("seed") / "model.onnx").read_bytes()], onnx_check.fault),
     "bundle": Target(".onnx", lambda: [(home("seed") / "model.onnx").read_bytes()], feed_bundle),
     "model_run": Target(".onnx", lambda: [(home("seed") / "model.onnx").read_bytes()], feed_model),
