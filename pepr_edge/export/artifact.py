@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,7 +34,10 @@ from pepr_edge.records import (
 )
 from pepr_edge.run_dir.decisions import CONTRAST, NOVELTY
 from pepr_edge.run_dir.store import atomic_writer, sha256_file, write_record
+from pepr_edge.scoring.findings import fit_findings
 from pepr_edge.scoring.intervals import estimates
+from pepr_edge.scoring.rule import rule_of
+from pepr_edge.tasks import Rule
 from pepr_edge.untrusted import npz
 
 MODEL, PREDICTIONS = "model.onnx", "predictions.npz"
@@ -75,6 +79,15 @@ class ExportSource:
         order = np.random.default_rng(self.trained.seed).permutation(len(pixels))[::-1]
         return np.asarray(pixels[order[:count]])
 
+    @cached_property
+    def rule(self) -> Rule:
+        """How decisions of files are compared: those of findings at thresholds that fit PyTorch's answers."""
+        kind = self.data.info.kind
+        if kind != "multilabel":
+            return Rule(kind=kind)
+        decision = fit_findings(self.expected["val"], self.labels("val"), self.recipe.decision.target)
+        return rule_of(decision, self.data.info.labels)
+
     def assess_quality(self, logits: Logits, settings: SessionSettings) -> Quality:
         """Assess the quality of a file by its validation logits, computed with these settings."""
         return assess_quality(
@@ -85,7 +98,7 @@ class ExportSource:
             self.recipe.export.keep_performance,
             settings,
             self.data.info.positive_index,
-            self.data.info.kind,
+            self.rule,
         )
 
 
@@ -181,7 +194,7 @@ def _measure(
     drawn = _drawn_logits(source, path, settings, drawn_before)
     quality = source.assess_quality(logits["val"], settings)
     pair = LogitPair(logits["val"], expected)
-    quality = add_agreement(quality, pair, drawn, source.data.info.kind)
+    quality = add_agreement(quality, pair, drawn, source.rule)
     return _Measured(agreement, logits, labels, novelty, drawn, quality)
 
 
@@ -208,7 +221,7 @@ def _record(
         form_note=origin.form_note,
         quantised=origin.remedy,
         parity=measured.parity,
-        flips=flips(measured.logits["test"], source.expected["test"], kind=info.kind),
+        flips=flips(measured.logits["test"], source.expected["test"], rule=source.rule),
         quality=quality,
         performance=estimates(
             measured.logits, measured.labels, trained.performance_metric, info.positive_index, info.kind

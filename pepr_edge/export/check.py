@@ -13,7 +13,7 @@ from pepr_edge.measure import selftest
 from pepr_edge.measure.runtimes import RUNTIMES
 from pepr_edge.records import Flips, Parity, Preprocess, SessionSettings, Split
 from pepr_edge.scoring.intervals import wilson
-from pepr_edge.tasks import DEFAULT_TASK, TaskKind, task_of
+from pepr_edge.tasks import Rule, agree_by
 
 PARITY_IMAGES = 64
 BATCHES = (1, 3, 8)
@@ -106,8 +106,8 @@ def parity_fault(result: Parity) -> str | None:
     return f"its logits differ from PyTorch's by {result.max_abs_diff:.2g}, tolerance {result.tolerance:.2g}"
 
 
-def flips(logits: Logits, expected: Logits, split: Split = "test", kind: TaskKind = DEFAULT_TASK) -> Flips:
+def flips(logits: Logits, expected: Logits, split: Split = "test", rule: Rule | None = None) -> Flips:
     """Count the decisions that differ between two sets of logits, each of shape (n, classes)."""
     n = len(expected)
-    count = n - int(task_of(kind).agree(logits, expected).sum())
+    count = n - int(agree_by(logits, expected, rule or Rule()).sum())
     return Flips(count=count, n=n, ci=wilson(count, n), split=split)

@@ -17,7 +17,7 @@ from pepr_edge.records import Agreement, Quality, SessionSettings
 from pepr_edge.scoring.intervals import estimate, resample_counts
 from pepr_edge.scoring.metrics import metric, resampled
 from pepr_edge.scoring.resampling import Counts
-from pepr_edge.tasks import DEFAULT_TASK, TaskKind, task_of
+from pepr_edge.tasks import DEFAULT_TASK, Rule, TaskKind, agree_by, task_of
 
 # Reported, not part of the gate: int8 may keep every decision and still degrade the probabilities.
 REPORTED = ("accuracy", "auroc", "expected_calibration_error")
@@ -51,7 +51,7 @@ def assess_quality(
     threshold: float,
     settings: SessionSettings,
     positive: int = 1,
-    kind: TaskKind = DEFAULT_TASK,
+    rule: Rule | None = None,
 ) -> Quality:
     """Judge by labels whether a file loses performance against its model. See `add_agreement` for the rest.
 
@@ -64,10 +64,11 @@ def assess_quality(
             metric. The file is rejected if the upper 95 % limit of a share is below it.
         settings: how the file was run.
         positive: class number of the positive of two classes.
-        kind: of task.
+        rule: how decisions are compared, and the kind of task.
     Source: MLPerf Inference, the 99 % rule for accuracy after quantisation.
     """
     resamples: dict[bool, Counts] = {}
+    kind = (rule or Rule()).kind
     gated = dict.fromkeys((performance, task_of(kind).GATE_METRIC))
     shares = {}
     for name in gated:
@@ -87,7 +88,7 @@ def assess_quality(
         performance=estimates,
         kept={name: share.value for name, share in shares.items()},
         kept_upper={name: share.upper for name, share in shares.items()},
-        flips=flips(logits, before, "val", kind),
+        flips=flips(logits, before, "val", rule),
         passed=not reason,
         reason=reason,
     )
@@ -159,7 +160,7 @@ def _share(values: NDArray[np.float64], model_values: NDArray[np.float64]) -> ND
 
 
 def add_agreement(
-    quality: Quality, validation: LogitPair, training: LogitPair, kind: TaskKind = DEFAULT_TASK
+    quality: Quality, validation: LogitPair, training: LogitPair, rule: Rule | None = None
 ) -> Quality:
     """Complete a judgement by the agreement of decisions with float32, for which no labels are needed.
 
@@ -170,22 +171,22 @@ def add_agreement(
         quality: the judgement by labels.
         validation: of all validation images.
         training: of drawn training images, maybe of none.
-        kind: of task.
+        rule: how decisions are compared.
     """
-    found = agreement(validation, training, kind)
+    found = agreement(validation, training, rule)
     shown = found.low >= quality.threshold - ROUNDING or _is_same(validation, training)
     note = "" if shown or not quality.passed else _note(found, quality.threshold)
     return quality.replace(agreement=found, shown=shown, note=note)
 
 
-def agreement(validation: LogitPair, training: LogitPair, kind: TaskKind = DEFAULT_TASK) -> Agreement:
+def agreement(validation: LogitPair, training: LogitPair, rule: Rule | None = None) -> Agreement:
     """Count the decisions that differ; see `add_agreement`.
 
     A model knows its training images, so a file may change fewer decisions there. If it clearly does, only
     the validation images count.
     """
-    on_validation = _changed(validation, kind)
-    on_training = _changed(training, kind)
+    on_validation = _changed(validation, rule or Rule())
+    on_training = _changed(training, rule or Rule())
     n_validation = len(validation.own)
     n_training = len(training.own)
     comparable = more_often(on_validation, n_validation, on_training, n_training) >= 1 - CONFIDENCE
@@ -201,8 +202,8 @@ def agreement(validation: LogitPair, training: LogitPair, kind: TaskKind = DEFAU
     )
 
 
-def _changed(pair: LogitPair, kind: TaskKind) -> int:
-    return len(pair.own) - int(task_of(kind).agree(pair.own, pair.expected).sum())
+def _changed(pair: LogitPair, rule: Rule) -> int:
+    return len(pair.own) - int(agree_by(pair.own, pair.expected, rule).sum())
 
 
 def _is_same(*pairs: LogitPair) -> bool:

@@ -15,9 +15,11 @@ from pepr_edge.ranking.spread import Spread
 from pepr_edge.ranking.validation import Validation
 from pepr_edge.records import Baseline, DataInfo, Outlier, RankingRow, Sensitivity
 from pepr_edge.scoring import robustness
+from pepr_edge.scoring.findings import DEFAULT_TARGET, fit_findings
 from pepr_edge.scoring.intervals import paired_errors_test
 from pepr_edge.scoring.pepr import RESOURCES, Array, Models, Scoring
-from pepr_edge.tasks import task_of
+from pepr_edge.scoring.rule import rule_of
+from pepr_edge.tasks import decide_by, task_of
 
 TIE_LEVEL = 0.05
 
@@ -25,10 +27,19 @@ TIE_LEVEL = 0.05
 def with_ties(rows: Sequence[RankingRow], validation: Validation) -> list[RankingRow]:
     """Mark the ranked rows that an exact paired test on validation cannot distinguish from the first."""
     ranked = [row for row in rows if row.rank is not None]
-    errors_of = task_of(validation.kind).errors
-    errors = [errors_of(validation.logits(row), validation.labels) for row in ranked]
+    errors = [_errors(validation, row) for row in ranked]
     p_values = [paired_errors_test(of_row, errors[0]) for of_row in errors]
     return _updated(rows, [{"tied_with_best": p_value > TIE_LEVEL} for p_value in p_values])
+
+
+def _errors(validation: Validation, row: RankingRow) -> Array:
+    """Return how wrong each validation image's decision is, shape (n,); of findings at fitted thresholds."""
+    logits = validation.logits(row)
+    labels = validation.labels
+    if validation.kind != "multilabel":
+        return task_of(validation.kind).errors(logits, labels)
+    decisions = decide_by(logits, rule_of(fit_findings(logits, labels, DEFAULT_TARGET), ()))
+    return np.asarray((decisions != labels).sum(axis=1), dtype=np.float64)
 
 
 def with_intervals(rows: Sequence[RankingRow], spread: Spread | None) -> list[RankingRow]:

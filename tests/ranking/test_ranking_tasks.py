@@ -11,25 +11,26 @@ from made_logits import found, made
 
 from pepr_edge.errors import ScoreError
 from pepr_edge.ranking import rank
+from pepr_edge.ranking.robustness import with_ties
 from pepr_edge.ranking.skill import SkillCheck, best_constant, constant_name, lowest_skilled
 from pepr_edge.ranking.validation import Validation
 from pepr_edge.records import DataInfo, RankingRow, SplitInfo
 from pepr_edge.scoring.intervals import estimate
 from pepr_edge.tasks import TaskKind, task_of
 
-ROW = RankingRow(rank=None, candidate="net@32", architecture="net", variant="fp32", status="ok")
+ROW = RankingRow(rank=None, candidate="net", architecture="net", variant="fp32", status="ok")
 
 
 class Known(Validation):
-    """Predictions that are given."""
+    """Predictions that are given, one array for each candidate."""
 
-    def __init__(self, logits: np.ndarray, labels: np.ndarray, kind: TaskKind) -> None:
+    def __init__(self, labels: np.ndarray, kind: TaskKind, **given: np.ndarray) -> None:
         super().__init__((), kind=kind)
         self._labels = labels
-        self._given = logits
+        self._given = given
 
     def logits(self, row: RankingRow) -> np.ndarray:
-        return self._given
+        return self._given[row.candidate]
 
 
 def info(kind: TaskKind, labels: np.ndarray, classes: int) -> DataInfo:
@@ -42,7 +43,7 @@ def info(kind: TaskKind, labels: np.ndarray, classes: int) -> DataInfo:
 
 
 def reason(kind: TaskKind, metric: str, logits: np.ndarray, labels: np.ndarray) -> str:
-    check = SkillCheck(metric, info(kind, labels, logits.shape[1]), Known(logits, labels, kind), None)
+    check = SkillCheck(metric, info(kind, labels, logits.shape[1]), Known(labels, kind, net=logits), None)
     value = estimate(metric, logits, labels, "val", kind=kind)
     assert value is not None
     return check.reason(ROW.replace(performance=value.value, performance_ci=value.ci))
@@ -90,3 +91,13 @@ def test_a_metric_of_another_task_is_refused(tmp_path: Path) -> None:
         rank(results, metric="mean_auroc")
     with pytest.raises(ScoreError, match=r"quadratic_kappa.*balanced_accuracy"):
         rank(results, metric="quadratic_kappa")
+
+
+@pytest.mark.parametrize("kind", ["ordinal", "multilabel"])
+def test_a_model_that_is_nearer_to_the_labels_is_not_tied(kind: TaskKind) -> None:
+    logits, labels = found(n=300) if kind == "multilabel" else made(n=300, classes=4)
+    noise = np.random.default_rng(1).normal(size=logits.shape).astype(np.float32)
+    validation = Known(labels, kind, best=logits, alike=logits + 0.01 * noise, worse=noise)
+    names = ("best", "alike", "worse")
+    rows = [ROW.replace(candidate=name, rank=rank) for rank, name in enumerate(names, start=1)]
+    assert [row.tied_with_best for row in with_ties(rows, validation)] == [True, True, False]
