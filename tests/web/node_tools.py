@@ -34,6 +34,18 @@ def module(name: str) -> Path:
     return MODULES / name
 
 
+BROWSERS = {"chromium": ("chromium", "chromium-browser"), "firefox": ("firefox-esr", "firefox")}
+
+
+def executable(browser: str) -> str:
+    """Return the path of a browser; skips if it or its driver is not installed."""
+    module("playwright-core")
+    found = next(filter(None, map(shutil.which, BROWSERS[browser])), None)
+    if found is None:
+        pytest.skip(f"{browser} is not installed")
+    return found
+
+
 def run_script(script: str, document: Any, timeout_s: float = 120) -> Any:
     """Run a script of this folder with a JSON document on its input, and return the JSON that it prints."""
     done = subprocess.run(

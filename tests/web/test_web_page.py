@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny_bundle
-from node_tools import module, run_script
+from node_tools import BROWSERS, executable, run_script
 from PIL import Image
 
 from pepr_edge.errors import KitError
@@ -23,7 +22,6 @@ from pepr_edge.kit.check import PAGE
 from pepr_edge.kit.install import KIT
 from pepr_edge.records import EvaluationReport, FieldReport, Manifest, parse_record
 
-BROWSERS = {"chromium": ("chromium", "chromium-browser"), "firefox": ("firefox-esr", "firefox")}
 HOSTILE = ("</script><script>alert(1)</script>", '"><img src=x onerror=alert(1)>')
 TIMEOUT_S = 420
 MAX_PAGE_BYTES = 8_000_000
@@ -74,12 +72,10 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 def driven(browser: str, url: str, **job: Any) -> dict[str, Any]:
     """Drive the page in a browser, and return what was found."""
-    module("playwright-core")
-    executable = next(filter(None, map(shutil.which, BROWSERS[browser])), None)
-    if executable is None:
-        pytest.skip(f"{browser} is not installed")
     found = run_script(
-        "drive.mjs", {"browser": browser, "executable": executable, "url": url, **job}, timeout_s=TIMEOUT_S
+        "drive.mjs",
+        {"browser": browser, "executable": executable(browser), "url": url, **job},
+        timeout_s=TIMEOUT_S,
     )
     assert isinstance(found, dict)
     return found

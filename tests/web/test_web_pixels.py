@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import numpy as np
 import pytest
 from made_pictures import FILTERS, interlaced, png_files, sixteen_bit
-from node_tools import run_script
+from node_tools import BROWSERS, executable, run_script
+from PIL import Image
 
 from pepr_edge.images.preprocess import decode, to_pixels, to_tensor
-from pepr_edge.kit.web_page import tall_vertical_first
+from pepr_edge.kit.web_page import WEB, tall_vertical_first
 from pepr_edge.records import Preprocess
 
 FEW = 56
@@ -85,8 +90,6 @@ def test_many_made_images() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["breastmnist", "pneumoniamnist"])
 def test_real_images(real_data: Any, name: str) -> None:
-    from PIL import Image
-
     images = np.load(real_data / f"{name}.npz")["test_images"][:60]
     made = []
     for number, image in enumerate(images):
@@ -95,3 +98,59 @@ def test_real_images(real_data: Any, name: str) -> None:
         spec = {"channels": 1, "image_size_px": REAL_PX, "interpolation": FILTERS[number % 3]}
         made.append((file.getvalue(), spec))
     assert_same(made)
+
+
+class ModulesHandler(SimpleHTTPRequestHandler):
+    """Serves the page's modules, which a browser imports by this type alone."""
+
+    extensions_map = {".mjs": "text/javascript", "": "text/html"}  # noqa: RUF012
+
+    def log_message(self, *words: Any) -> None:
+        """Keep the tests' output clean."""
+
+
+@pytest.fixture
+def modules_address() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(ModulesHandler, directory=str(WEB)))
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/frame.html"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def jpeg_files(count: int) -> list[tuple[bytes, dict[str, Any]]]:
+    """Return JPEG files: grey and colour, of all orientations and subsamplings, some progressive."""
+    rng = np.random.default_rng(4)
+    made = []
+    for number in range(count):
+        width, height = (int(side) for side in rng.integers(16, 150, 2))
+        coarse = rng.integers(0, 256, (height // 8 + 2, width // 8 + 2, 3), dtype=np.uint8)
+        image = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+        exif = Image.Exif()
+        exif[0x0112] = number % 8 + 1
+        file = io.BytesIO()
+        options = {"quality": 70 + number % 26, "subsampling": number % 3, "progressive": number % 5 == 0}
+        image.convert("L" if number % 3 == 0 else "RGB").save(file, "JPEG", exif=exif, **options)
+        spec = {"channels": (1, 3)[number % 2], "image_size_px": 48, "interpolation": FILTERS[number % 3]}
+        made.append((file.getvalue(), spec))
+    return made
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("browser", list(BROWSERS))
+def test_jpeg_in_a_browser_is_within_one_level(browser: str, modules_address: str) -> None:
+    made = jpeg_files(100)
+    jobs = [
+        {
+            "file": base64.b64encode(file).decode(),
+            "spec": {**full(spec).model_dump(mode="json"), "tall_vertical_first": tall_vertical_first()},
+        }
+        for file, spec in made
+    ]
+    document = {"browser": browser, "executable": executable(browser), "url": modules_address, "jobs": jobs}
+    for (file, spec), result in zip(made, run_script("browser_pixels.mjs", document), strict=True):
+        assert "fault" not in result, (spec, result)
+        expected = to_pixels(decode(io.BytesIO(file)), **spec).astype(int).ravel()
+        assert np.abs(np.array(result["pixels"]) - expected).max() <= 1, spec
