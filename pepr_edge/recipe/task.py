@@ -51,10 +51,10 @@ def check_decision(info: DataInfo, recipe: Recipe) -> None:
     Raises:
         RecipeError: there are not two classes, or validation has images of one of them alone.
     """
-    if info.kind == "multilabel" and getattr(recipe.decision, "refer", None) is not None:
+    if info.kind == "multilabel" and recipe.decision.refer is not None:
         raise RecipeError(
-            "decision.refer_share and decision.max_error are for one label an image, but the task is "
-            "multilabel. Remove the line."
+            f"decision.{recipe.decision.refer}, but the task is multilabel, and only images of one label can "
+            "be referred so far. Remove the line."
         )
     _check_budgets(info, recipe)
     target = recipe.decision.target

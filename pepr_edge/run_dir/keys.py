@@ -163,7 +163,7 @@ def train_key(
 
 def _data_settings(candidate: Candidate, recipe: Recipe) -> dict[str, Any]:
     """Return the settings of a candidate's images, with the filter that they are resized by."""
-    settings = _without_new_keys(recipe.data.model_dump(mode="json", exclude={"source", "on_bad_image"}))
+    settings = _without_new_keys(recipe.data.model_dump(mode="json", exclude=NO_TRAINING_KEYS))
     return settings | {"interpolation": recipe.data.filter_for(candidate)}
 
 

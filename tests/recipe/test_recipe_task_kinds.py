@@ -74,6 +74,12 @@ def test_a_target_is_for_two_classes_or_for_each_finding() -> None:
         check_decision(data("ordinal"), recipe)
 
 
+def test_images_of_several_findings_are_not_referred() -> None:
+    with pytest.raises(RecipeError, match=r"decision\.refer_share = 0\.1.*multilabel"):
+        check_decision(data("multilabel"), made_records.recipe("[decision]\nrefer_share = 0.1"))
+    check_decision(data("ordinal"), made_records.recipe("[decision]\nrefer_share = 0.1"))
+
+
 def test_records_without_a_kind_have_one_label_an_image() -> None:
     assert DATA.replace(task=None).kind == "binary"
     assert DATA.replace(task=None, labels=("a", "b", "c")).kind == "multiclass"

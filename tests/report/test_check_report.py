@@ -15,7 +15,7 @@ import pytest
 import report_records as records
 
 from pepr_edge.report.html import write
-from pepr_edge.report.quantised import ModelPredictions
+from pepr_edge.report.predictions import ModelPredictions
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 NAMES = ("resnet18d", "dla46_c", "ghostnet_100", "mnasnet_100", "efficientnet_b0")

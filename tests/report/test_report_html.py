@@ -15,7 +15,7 @@ from made_records import bench, field_report
 
 from pepr_edge.records import DeviceWinner, ImageFacts, InitialWeights, RunSettings, Validity
 from pepr_edge.report.html import PageFigures, ReportInput, _content, render, write
-from pepr_edge.report.quantised import ModelPredictions
+from pepr_edge.report.predictions import ModelPredictions
 from pepr_edge.report.tables import scores
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
