@@ -50,8 +50,8 @@ class BenchResult(Record):
     `partial`: the measurement was interrupted, and this is what it had by then. `fallback`: the float32 file
     beside the model was measured. `warnings` name problems of the device and their remedies.
 
-    In a browser the clock moves in steps of `timer_resolution_s`; if these are coarse, each latency is the mean
-    of `inferences_per_latency` inferences that follow each other.
+    In a browser the clock moves in steps of `timer_resolution_s`; if these are coarse, each latency is the
+    mean of `inferences_per_latency` inferences that follow each other.
     """
 
     bundle: str
