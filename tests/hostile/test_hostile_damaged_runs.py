@@ -3,8 +3,8 @@
 The files are those of a real run. A finished run is shown again. One that ended before its ranking goes on:
 what is damaged is made again, with new measurements, so its rows are compared without their ranks.
 
-All rows take some ten minutes: they run if PEPR_ALL_DAMAGES is set. Else it is every third row of a finished run
-and every sixth of one that goes on, so that each file and each damage is tried.
+All rows take some ten minutes: they run if PEPR_ALL_DAMAGES is set. Else it is every third row of a finished
+run and every sixth of one that goes on, so that each file and each damage is tried.
 """
 
 from __future__ import annotations
