@@ -60,8 +60,8 @@ def problems(chosen: Mapping[str, str]) -> Iterator[Problem]:
         "warning",
         several,
         f"{plural(len(several), 'class name')} made of several labels "
-        f"({', '.join(several[:MAX_EXAMPLES])}): each counts as a class of its own. Give each image one "
-        "label; or make a column for each finding, and choose one.",
+        f"({', '.join(several[:MAX_EXAMPLES])}): each counts as a class of its own. If they are several "
+        'findings of an image, say so: task.kind = "multilabel". Otherwise give each image one label.',
     )
 
 

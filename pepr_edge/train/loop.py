@@ -13,7 +13,7 @@ from pepr_edge.images.preprocess import to_tensor
 from pepr_edge.recipe import Train
 from pepr_edge.recipe.settings import ResolvedTrain
 from pepr_edge.records import Preprocess
-from pepr_edge.tasks import TaskKind, task_of
+from pepr_edge.tasks import DEFAULT_TASK, TaskKind, task_of
 from pepr_edge.train.augment import light
 from pepr_edge.train.models import head_parameters
 from pepr_edge.train.step import ComputeMode, Targets, TrainStep, synchronise
@@ -35,7 +35,11 @@ def optimiser(settings: ResolvedTrain, model: nn.Module) -> torch.optim.Optimize
 
 
 def loss_function(
-    settings: Train, labels: Labels, num_classes: int, device: torch.device, kind: TaskKind
+    settings: Train,
+    labels: Labels,
+    num_classes: int,
+    device: torch.device,
+    kind: TaskKind = DEFAULT_TASK,
 ) -> nn.Module:
     """Return the loss of the task on the device; class-balanced if the recipe asks for it."""
     task = task_of(kind)
