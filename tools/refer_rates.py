@@ -162,7 +162,7 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--runs", type=Path, default=Path("runs/refer_rates"))
-    parser.add_argument("--share", type=float, default=0.1)
+    parser.add_argument("--share", type=float, default=0.04)
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
     parser.add_argument("--json", type=Path)
     parser.add_argument("--page", type=Path)
