@@ -226,7 +226,7 @@ def as_markdown(document: dict[str, Any]) -> str:
             f"Made by `tools/rank_coverage.py`: {len(settings['architectures'])} architectures "
             f"({', '.join(settings['architectures'])}) on {settings['data']} at 32 px, {settings['epochs']} "
             f'epochs, {settings["repeats"]} seeds of each in every run, rules "{settings["rules"]}". Rows '
-            "are in rank_coverage.json.",
+            "are in rank_coverage.json. A row without a rank (no skill shown in that run) has no interval.",
             "",
             "| | |",
             "| --- | --- |",

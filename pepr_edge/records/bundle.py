@@ -68,7 +68,8 @@ class Manifest(Versioned):
 
     `task` says what a label is; None in bundles of earlier versions, where it is one of the labels. If an
     image may have several, `findings` has the test figures of each, at its threshold.
-    `data` and `about`, the words of the makers, are None in bundles of earlier versions.
+    `data` and `about`, the words of the makers, are None in bundles of earlier versions. `subgroups`: test
+    performance by the columns that the recipe names.
 
     `profile` is the measurement of the run; its `settings` are those of the runtime. `seeds` is None for a
     model that was trained once. `num_params` are the parameters of the deployed form. `form` has those of the
@@ -103,9 +104,9 @@ class Manifest(Versioned):
     quality: Quality | None = None
     decision: Decision | None = None
     findings: dict[str, dict[str, Estimate]] = Field(default={})
+    subgroups: tuple[Subgroups, ...] = ()
     data: DataFacts | None = None
     about: About | None = None
-    subgroups: tuple[Subgroups, ...] = ()
     provenance: dict[str, str | int | float | dict[str, str] | None]
     files: dict[str, Sha256]
 
