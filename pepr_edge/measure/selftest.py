@@ -153,9 +153,7 @@ def _answers(
     return Answers(logits, np.concatenate(novelty) if novelty else None)
 
 
-def _novelty_agrees(
-    actual: Answers, expected: Answers, manifest: Manifest, fallback: bool
-) -> bool | None:
+def _novelty_agrees(actual: Answers, expected: Answers, manifest: Manifest, fallback: bool) -> bool | None:
     """True if the same images lie beyond the limit as at home; None for a model without this output."""
     decision = manifest.decision_of(fallback)
     if decision is None or decision.refer is None or decision.refer.max_novelty is None:
