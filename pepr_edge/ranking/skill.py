@@ -72,7 +72,7 @@ def best_constant(
 def constant_name(label: int, data: DataInfo) -> str:
     """Return the answer of a constant model by its class number."""
     if data.kind == "multilabel":
-        return "the frequency of each finding"
+        return "frequencies"
     return data.labels[label]
 
 

@@ -18,7 +18,8 @@ NAME_CHARACTERS = 200
 ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
-def _one_line(value: str) -> str:
+def one_line(value: str) -> str:
+    """Return a text if it is one line of characters that can be shown."""
     if not value.strip() or not is_plain(value):
         raise PydanticCustomError("expected", "a text on one line that is not empty")
     return value
@@ -35,8 +36,8 @@ def iso_date(value: str) -> str:
     return value
 
 
-_Text = Annotated[str, Field(max_length=TEXT_CHARACTERS), AfterValidator(_one_line)]
-_Name = Annotated[str, Field(max_length=NAME_CHARACTERS), AfterValidator(_one_line)]
+_Text = Annotated[str, Field(max_length=TEXT_CHARACTERS), AfterValidator(one_line)]
+_Name = Annotated[str, Field(max_length=NAME_CHARACTERS), AfterValidator(one_line)]
 
 
 class About(Record):

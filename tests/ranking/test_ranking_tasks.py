@@ -54,7 +54,7 @@ def test_findings_show_skill_by_their_order_of_images(metric: str) -> None:
     logits, labels = found(n=300)
     assert reason("multilabel", metric, logits, labels) == ""
     shuffled = np.random.default_rng(1).permutation(logits)
-    assert "frequency of each finding" in reason("multilabel", metric, shuffled, labels)
+    assert "frequencies" in reason("multilabel", metric, shuffled, labels)
     assert "chance" in reason("multilabel", metric, shuffled, labels)
 
 

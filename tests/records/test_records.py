@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from pepr_edge import records
-from pepr_edge.records import Candidate, Estimate, Preprocess, Quantity, Record, SplitInfo, Versioned
+from pepr_edge.records import Candidate, Estimate, Preprocess, Quantity, Record, SplitInfo, Versioned, about
 
 KINDS = [
     kind
@@ -27,6 +27,12 @@ PLAIN: dict[Any, st.SearchStrategy[Any]] = {
     str: st.text(max_size=8),
     bool: st.booleans(),
     type(None): st.none(),
+}
+# Texts that a function of their field checks.
+CHECKED: dict[Any, st.SearchStrategy[Any]] = {
+    records.plain_name: st.text("ab1_-@", min_size=1, max_size=8),
+    about.one_line: st.text("ab1_-@", min_size=1, max_size=8),
+    about.iso_date: st.dates().map(lambda day: day.isoformat()),
 }
 
 
@@ -42,8 +48,10 @@ def values(annotation: Any, limits: list[Any]) -> st.SearchStrategy[Any]:  # noq
         return values(arguments[0], inner)
     if any(getattr(limit, "pattern", None) for limit in limits):
         return st.text("0123456789abcdef", min_size=64, max_size=64)
-    if any(getattr(limit, "func", None) is records.plain_name for limit in limits):
-        return st.text("ab1_-@", min_size=1, max_size=8)
+    checks = [getattr(limit, "func", None) for limit in limits]
+    checked = next((CHECKED[check] for check in checks if check in CHECKED), None)
+    if checked is not None:
+        return checked
     if origin is Literal:
         return st.sampled_from(arguments)
     if origin in (Union, types.UnionType):
