@@ -67,7 +67,7 @@ def test_the_forms_of_a_network_that_int8_ruins(
     monkeypatch.setattr(survival, "_ratio", lambda *given: 0.5)
     pixels = np.clip(102 + 40 * tiny_nets.IMAGES, 0, 255).astype(np.uint8).transpose(0, 2, 3, 1)
     labels = tiny_nets.logits(subject.base, to_tensor(pixels, SPEC)).argmax(axis=1)
-    info = SimpleNamespace(positive_index=1)
+    info = SimpleNamespace(positive_index=1, kind="binary")
     dataset = SimpleNamespace(info=info, splits={"train": (pixels, labels), "val": (pixels, labels)})
     recipe = SimpleNamespace(export=SimpleNamespace(keep_performance=0.99))
     static, mixed = survival.survey(subject, dataset, recipe, ["int8_static", "int8_mixed"], tmp_path)

@@ -74,7 +74,7 @@ def test_the_best_constant_answer_of_findings_guesses_their_order() -> None:
     precision = best_constant("mean_average_precision", counts, labels, kind="multilabel", images=100)
     assert precision is not None
     assert precision.performance == pytest.approx(labels.mean())
-    assert "frequency" in constant_name(0, info("multilabel", labels, 4))
+    assert "frequenc" in constant_name(0, info("multilabel", labels, 4))
 
 
 def test_a_search_knows_what_shows_skill() -> None:
