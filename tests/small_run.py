@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
@@ -90,6 +91,7 @@ def assume_skill(patch: pytest.MonkeyPatch) -> None:
         return ""
 
     patch.setattr(SkillCheck, "reason", reason)
+    patch.setattr(SkillCheck, "margin", lambda check, row: math.inf)
 
 
 def copy(finished: Path, target: Path) -> Path:

@@ -48,12 +48,15 @@ AUTO = RECIPE.replace("repeats = 2", 'repeats = "auto"\nmax_repeats = 3')
 
 
 def rank_as_unsettled(results: Results) -> Ranking:
-    """Rank a run whose candidates all may be first, whatever a few images say of them."""
+    """Rank a run whose candidates all may be first, whatever a few images say of them.
+
+    The spread over seeds counts as unknown, so that it ends no repeats.
+    """
     ranking = rank(results)
     rows = []
     for number, row in enumerate(ranking.rows, start=1):
         rows.append(row.replace(status="ok", reason="", rank=number, rank_ci=(1, len(ranking.rows))))
-    return ranking.replace(rows=tuple(rows), settled=False)
+    return ranking.replace(rows=tuple(rows), settled=False, sources=("images",))
 
 
 def events(folder: Path, name: str) -> list[dict[str, object]]:

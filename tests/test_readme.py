@@ -78,6 +78,10 @@ def test_what_the_readme_does_with_a_finished_run_works(
 ) -> None:
     shutil.copytree(finished, tmp_path / "runs" / "quickstart")
     tiny_bundle.image(tmp_path / "image.png")
+    for label in ("benign", "malignant"):
+        (tmp_path / "our_images" / label).mkdir(parents=True)
+        for number in range(5):
+            tiny_bundle.image(tmp_path / "our_images" / label / f"{number}.png")
     monkeypatch.chdir(tmp_path)
     documents = (ROOT / "README.md", ROOT / "docs" / "tour.md")
     # Some lines are in both.
