@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pepr_edge.bundle.card_figures import figures_table
 from pepr_edge.bundle.markdown import plain, table_of
 from pepr_edge.records import Decision, Manifest
 from pepr_edge.scoring.findings import OF_FINDINGS
 from pepr_edge.scoring.operating_point import AT_DECISION, CALIBRATED, predictive_values
 from pepr_edge.scoring.refer import REFER_FIGURES
-from pepr_edge.text.units import MISSING, SPLIT_NAMES, count, metric, performance, score
+from pepr_edge.text.units import MISSING, metric, performance, score
 
 # Shares of positive images for which predictive values are given.
 PREVALENCES = (0.01, 0.05, 0.2)
@@ -30,14 +31,7 @@ def decision_section(manifest: Manifest) -> str:
         return f"{text}\n\n{_means(manifest)}\n\n{_findings(manifest, decision)}"
     if decision.positive is None:
         return text
-    rows = []
-    for split in ("test", "val"):
-        for name in AT_DECISION:
-            figure = manifest.performance.get(name if split == "test" else f"val_{name}")
-            value = MISSING if figure is None else performance(figure.value, figure.ci)
-            images = "0" if figure is None else count(figure.n)
-            rows.append((metric(name), value, SPLIT_NAMES[split], images))
-    table = table_of(("figure", "value (95 % interval)", "split", "of images"), rows)
+    table = figures_table(manifest, AT_DECISION)
     return f"{text}\n\n{table}{_prevalences(manifest)}"
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pepr_edge.bundle.markdown import plain, table_of
+from pepr_edge.bundle.card_figures import figures_table
+from pepr_edge.bundle.markdown import plain
 from pepr_edge.records import Manifest, Refer
 from pepr_edge.scoring.refer import REFER_FIGURES
-from pepr_edge.text.units import MISSING, SPLIT_NAMES, count, metric, performance, score, significant
+from pepr_edge.text.units import score, significant
 
 
 def refer_section(manifest: Manifest) -> str:
@@ -13,14 +14,7 @@ def refer_section(manifest: Manifest) -> str:
     refer = None if manifest.decision is None else manifest.decision.refer
     if refer is None:
         return ""
-    rows = []
-    for split in ("test", "val"):
-        for name in REFER_FIGURES:
-            figure = manifest.performance.get(name if split == "test" else f"val_{name}")
-            value = MISSING if figure is None else performance(figure.value, figure.ci)
-            images = "0" if figure is None else count(figure.n)
-            rows.append((metric(name), value, SPLIT_NAMES[split], images))
-    table = table_of(("figure", "value (95 % interval)", "split", "of images"), rows)
+    table = figures_table(manifest, REFER_FIGURES)
     limits = "\n".join(f"- {limit}" for limit in _limits(refer))
     return (
         "## Referred images\n\n`pepr-edge predict` refers an image to a person in place of a class if it is:"

@@ -118,7 +118,7 @@ def _subjects(bundles: Sequence[Path], fallback: bool, trust: Trust | None, faul
     from pepr_edge.field.evaluate import Subject
     from pepr_edge.field.verify import read_whole
     from pepr_edge.measure.bundle_model import model_file
-    from pepr_edge.measure.settings import device_settings, fallback_settings
+    from pepr_edge.measure.settings import settings_of_file
 
     subjects = []
     for bundle in bundles:
@@ -126,13 +126,9 @@ def _subjects(bundles: Sequence[Path], fallback: bool, trust: Trust | None, faul
             manifest = read_whole(bundle, trust)
             check_memory(bundle)
             model_file(bundle, manifest, fallback)  # reports a missing fallback now
-            settings = manifest.profile.settings
-            if fallback:
-                settings = fallback_settings(settings)
-            else:
-                settings, note = device_settings(settings)
-                if note:
-                    say(f"{shown(bundle.resolve().name)} {note}")
+            settings, note = settings_of_file(manifest.profile.settings, fallback)
+            if note:
+                say(f"{shown(bundle.resolve().name)} {note}")
             subjects.append(Subject(bundle, manifest, settings, fallback))
         except (BundleError, MeasurementError) as error:
             faults.bundles.append(str(error))

@@ -91,17 +91,13 @@ def _classifier(bundle: Path, fallback: bool, process: InferenceProcess, trust: 
     """Check the bundle and load its model. The process starts at the same time."""
     from pepr_edge.bundle.read import read_manifest
     from pepr_edge.device.preflight import check_memory
-    from pepr_edge.measure.settings import device_settings, fallback_settings
+    from pepr_edge.measure.settings import settings_of_file
 
     manifest = read_manifest(bundle, trust)
     check_memory(bundle)
-    settings = manifest.profile.settings
-    if fallback:
-        settings = fallback_settings(settings)
-    else:
-        settings, note = device_settings(settings)
-        if note:
-            say(f"{shown(bundle.resolve().name)} {note}")
+    settings, note = settings_of_file(manifest.profile.settings, fallback)
+    if note:
+        say(f"{shown(bundle.resolve().name)} {note}")
     process.start(settings.runtime)
 
     from pepr_edge.field.predict import Classifier

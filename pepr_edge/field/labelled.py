@@ -232,7 +232,7 @@ def group_columns(
         required: names of columns that the user asks for.
         optional: names of columns that are used if the table has them.
     Raises:
-        DataError: a column is missing, or has so many values that they are no groups.
+        DataError: a column is missing, or has too many values to be groups.
     """
     chosen = {}
     for name in dict.fromkeys([*required, *optional]):

@@ -60,7 +60,7 @@ class Standing(NamedTuple):
     peak_memory_bytes: int | None
 
 
-# Given what is known of the subjects, by number: those whose place in the ranking cannot change any more.
+# Given what is known of the subjects, by number: those whose further latencies would change nothing.
 MayStop = Callable[[Mapping[int, Standing]], Collection[int]]
 
 

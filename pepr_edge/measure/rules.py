@@ -77,7 +77,7 @@ def ended_by(
         latencies_s: raw latencies in the order they were taken, seconds.
         blocks: the number of latencies in each block, in order.
         duration_s: duration of its blocks, seconds.
-        is_certain: its place in the ranking cannot change any more.
+        is_certain: further latencies would change nothing: see `ranking.certain_places`.
     """
     rules = RULES["adaptive"]
     if duration_s >= rules.cap_s:

@@ -72,6 +72,11 @@ def fallback_settings(home: SessionSettings, threads: int | None = None) -> Sess
     return SessionSettings(threads=threads or min(home.threads, usable_cores()))
 
 
+def settings_of_file(home: SessionSettings, is_fallback: bool) -> tuple[SessionSettings, str]:
+    """Return the settings of a bundle's model, or of its fallback, and what was replaced, as a line."""
+    return (fallback_settings(home), "") if is_fallback else device_settings(home)
+
+
 def _no_runtime(name: str) -> str | None:
     """Return why a runtime cannot be used here, or None if it can."""
     if name not in RUNTIMES:

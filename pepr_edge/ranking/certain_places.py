@@ -134,7 +134,7 @@ def _free_profile(artifact: Artifact) -> DeviceProfile:
 
 
 def certain_places(places: Places, measured: Mapping[int, Standing]) -> set[int]:
-    """Return the entries whose place cannot change any more, or that can have none.
+    """Return the entries whose place is certain, or certainly behind the bundles, or that can have none.
 
     Args:
         places: of the run.
@@ -202,8 +202,8 @@ def _decided(places: Places, known: Mapping[int, Standing], open_budget: set[int
     handed_over = math.inf if places.handed_over is None else places.handed_over
     # A member that may break its budget may leave its place to the next one.
     may_stay = np.array([number not in open_budget for number in known], dtype=bool)
-    is_left = (below & may_stay).sum(axis=1) >= handed_over
-    return [bool(decided) for decided in is_apart.all(axis=1) | is_left]
+    is_behind = (below & may_stay).sum(axis=1) >= handed_over
+    return [bool(decided) for decided in is_apart.all(axis=1) | is_behind]
 
 
 def _fixed(places: Places, known: Mapping[int, Standing]) -> Array:

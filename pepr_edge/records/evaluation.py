@@ -54,7 +54,7 @@ class Subgroups(Record):
 
 
 class CalibrationResult(Record):
-    """How far the probabilities can be believed.
+    """How far the probabilities agree with the share of correct decisions.
 
     `error` is the expected calibration error. A model whose `mean_probability` of the decisions is above the
     share that is correct is too certain.

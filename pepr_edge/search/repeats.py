@@ -28,8 +28,6 @@ from pepr_edge.search.cost_estimates import cost_of
 from pepr_edge.search.jobs import make_job, run_jobs
 from pepr_edge.search.state import NO_COST, Cost
 
-FUTILE = "it would not be with max_repeats trainings of each candidate like those so far"
-
 
 class Repeat(NamedTuple):
     """One training of a candidate, by its number from 0 on."""
@@ -153,7 +151,10 @@ def _plan(results: Results, ranking: Ranking, failed: set[str], parallel: int) -
         # In this run it is first, but another run might have the next one first.
         names.add(next(row.candidate for row in rows if row.candidate not in names))
     if "seeds" in ranking.sources and not rank(_with_most_repeats(results)).settled:
-        return Plan(stop=f"first place is not settled, and {FUTILE}")
+        return Plan(
+            stop="first place is not settled, and it would not be with max_repeats trainings of each "
+            "candidate like those so far"
+        )
     may_be_first = [candidate for candidate in results.info.candidates if candidate.id in names - failed]
     stop, wanted = _next_seeds(results, may_be_first, parallel)
     return Plan(tuple(wanted), stop if not wanted else "")

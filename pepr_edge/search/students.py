@@ -1,8 +1,8 @@
 """Train small candidates again with the best one as their teacher, where the recipe says teacher = "best".
 
 Every candidate is first trained alone. The one that is best on validation is the teacher; those with fewer
-parameters are trained once more and learn from it, too. Of both trainings the better one on validation is
-deployed.
+parameters are trained a second time, and learn from it, too. Of both trainings the better one on validation
+is deployed.
 """
 
 from __future__ import annotations

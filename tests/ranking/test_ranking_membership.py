@@ -20,7 +20,7 @@ ENERGY = {"train_energy": 1.0}
 
 
 def ranked(folder: Path, right: int, accuracies: tuple[float, float, float]) -> Ranking:
-    """A cheap model of so many right answers of 200 (always the same class: 100), and two good ones."""
+    """A cheap model that is right on `right` of 200 images (one class alone: 100), and two good ones."""
     made = results(
         folder,
         repeated(entry(folder, "cheap", right=right, joules=1.0), *accuracies),

@@ -11,7 +11,8 @@ from pepr_edge.data.source import SPLITS
 from pepr_edge.records import Problem
 from pepr_edge.text.units import plural
 
-# One PatientID of at least so many images, and of more than this share of all, is in the place of others.
+# One PatientID on at least this number of images, and on more than this share of all, is no patient: an
+# archive wrote it in place of the real ones.
 MIN_OF_PLACEHOLDER = 4
 MAX_OF_ONE = 0.5
 GROUP_COLUMN = (
