@@ -26,7 +26,7 @@ weights-demo: install
 	$(BIN)/python tools/weights_demo.py
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 test-all: install
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "slow or not slow"

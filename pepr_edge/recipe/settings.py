@@ -137,8 +137,8 @@ def _size_px(facts: ImageFacts, recipe: Recipe) -> int:
 def _own_size_px(architecture: str, wanted_px: int) -> int:
     """Return the size for an architecture: the wanted one, or the next larger one that suits it."""
     known = zoo.architectures().get(architecture)
-    if known is None:
-        return wanted_px
+    if known is None:  # not in the zoo: it may be a small one
+        return max(wanted_px, MIN_SMALL_PX)
     if known.num_params < SMALL_PARAMS:
         wanted_px = max(wanted_px, MIN_SMALL_PX)
     return known.smallest_px(wanted_px)

@@ -73,9 +73,12 @@ def test_the_size_is_the_nearest_to_that_of_the_images(side_px: int, size_px: in
     assert choose(recipe(), facts(side_px=side_px)).image_sizes_px == {"resnet18d": size_px}
 
 
+@pytest.mark.parametrize("name", ["dla46_c", "tf_efficientnet_lite0"])
 @pytest.mark.parametrize(("side_px", "size_px"), [(28, 64), (64, 64), (100, 128)])
-def test_a_small_architecture_has_images_of_at_least_64_px(side_px: int, size_px: int) -> None:
-    assert choose(recipe(("dla46_c",)), facts(side_px=side_px)).image_sizes_px == {"dla46_c": size_px}
+def test_a_small_or_unlisted_architecture_has_images_of_at_least_64_px(
+    name: str, side_px: int, size_px: int
+) -> None:
+    assert choose(recipe((name,)), facts(side_px=side_px)).image_sizes_px == {name: size_px}
 
 
 def test_validation_may_stay_the_same_for_half_of_the_epochs() -> None:
@@ -90,9 +93,9 @@ def test_a_gpu_trains_larger_images() -> None:
 def test_an_architecture_that_does_not_support_the_size_has_the_next_larger_one() -> None:
     written = recipe(("adv_inception_v3", "halonet26t", "resnet18d", "not_in_the_zoo"))
     settings = choose(written, facts())
-    sizes_px = {"adv_inception_v3": 75, "halonet26t": 256, "resnet18d": 32, "not_in_the_zoo": 32}
+    sizes_px = {"adv_inception_v3": 75, "halonet26t": 256, "resnet18d": 32, "not_in_the_zoo": 64}
     assert settings.image_sizes_px == sizes_px
-    assert resolve(written, settings).candidates.image_size_px == (32, 75, 256)
+    assert resolve(written, settings).candidates.image_size_px == (32, 64, 75, 256)
     assert resolve(written, settings).candidates.count == 4
     assert "adv_inception_v3 75" in settings_line(settings)
 
