@@ -35,13 +35,6 @@ class Answers(NamedTuple):
     novelty: NDArray[np.float32] | None
 
 
-def session_logits(
-    runtime: Runtime, session: Any, pixels: NDArray[np.uint8], preprocess: Preprocess
-) -> NDArray[np.float32]:
-    """Return the logits of images under an open model, float32, shape (n, classes); see `session_answers`."""
-    return session_answers(runtime, session, pixels, preprocess).logits
-
-
 def session_answers(
     runtime: Runtime, session: Any, pixels: NDArray[np.uint8], preprocess: Preprocess
 ) -> Answers:
@@ -61,13 +54,6 @@ def session_answers(
     if len(answers[0]) == 1:
         return Answers(logits, None)
     return Answers(logits, np.concatenate([answer[1] for answer in answers])[:, 0])
-
-
-def file_logits(
-    model: Path, settings: SessionSettings, pixels: NDArray[np.uint8], preprocess: Preprocess
-) -> NDArray[np.float32]:
-    """Return the logits of images under a model file, float32, shape (n, classes); see `file_answers`."""
-    return file_answers(model, settings, pixels, preprocess).logits
 
 
 def file_answers(

@@ -113,21 +113,13 @@ class Graph:
 
     def replace(self, old: Sequence[onnx.NodeProto], new: Sequence[onnx.NodeProto]) -> None:
         """Replace nodes by others, which take the place of the last of them."""
-        self._insert(max(self._place(node) for node in old) + 1, new)
+        place = max(self._place(node) for node in old) + 1
+        self.nodes[place:place] = list(new)
         for node in old:
             self._unlink(node)
             del self.nodes[self._place(node)]
         for node in new:
             self._link(node)
-
-    def insert_before(self, node: onnx.NodeProto, new: Sequence[onnx.NodeProto]) -> None:
-        """Insert nodes before another."""
-        self._insert(self._place(node), new)
-        for added in new:
-            self._link(added)
-
-    def _insert(self, place: int, new: Sequence[onnx.NodeProto]) -> None:
-        self.nodes[place:place] = list(new)
 
     def _place(self, node: onnx.NodeProto) -> int:
         return next(place for place, other in enumerate(self.nodes) if other is node)
