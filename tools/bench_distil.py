@@ -4,9 +4,9 @@
 
 On each set, with each seed, the teacher is trained, then the student alone, and again with the logits of the
 teacher as a part of what it learns (`[train] teacher = "best"`). Both trainings of the student have the same
-seed and settings, on the own splits of the set. They are compared by their best epoch on validation, and on
-test. The energy of a student includes that of its teacher. Energies are CPU seconds times declared watts.
-Files of finished trainings in DIR are used again.
+seed and settings, which the images decide as in the device recipes, on the own splits of the set. They are
+compared by their best epoch on validation, and on test. The energy of a student includes that of its teacher.
+Energies are CPU seconds times declared watts. Files of finished trainings in DIR are used again.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ import statistics
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pepr_edge.data import Dataset, DataSettings, load, prepare
+from pepr_edge.data import Dataset, load, prepare
 from pepr_edge.device.facts import facts
-from pepr_edge.recipe.settings import ResolvedRecipe
+from pepr_edge.recipe import Recipe
+from pepr_edge.recipe.resolve import data_settings, settings_from_images
+from pepr_edge.recipe.settings import ResolvedRecipe, resolve
 from pepr_edge.records import Candidate, TrainResult
 from pepr_edge.run_dir.current import current_training
 from pepr_edge.run_dir.store import write_text
@@ -30,9 +32,7 @@ from pepr_edge.train.train import train
 
 TEACHER = "resnet18d"
 STUDENT = "mobilenetv2_050"
-PX = 32
 SEEDS = 5
-EPOCHS = 30
 WATTS = 7.5
 METRIC = "balanced_accuracy"
 
@@ -60,21 +60,16 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--epochs", type=int, default=EPOCHS)
     arguments = parser.parse_args()
     pairs = []
     for name in arguments.sets:
-        folder = arguments.work / Path(name).stem
-        prepare(DataSettings(source=name, image_size_px=PX), folder / "data", lambda done, total: None)
-        data = load(folder / "data")
-        pairs += [_pair(data, folder, seed, arguments.epochs) for seed in range(arguments.seeds)]
+        pairs += [_pair(name, arguments.work / Path(name).stem, seed) for seed in range(arguments.seeds)]
     rows = summary(pairs)
     document = {
         "schema_version": 1,
         "teacher": TEACHER,
         "student": STUDENT,
-        "image_size_px": PX,
-        "epochs": arguments.epochs,
+        "settings": {name: _recipe(name, 0).train.model_dump(mode="json") for name in arguments.sets},
         "metric": METRIC,
         "watts_per_core": WATTS,
         "cpu": facts().cpu,
@@ -85,13 +80,15 @@ def main() -> None:
     print(as_markdown(rows))
 
 
-def _pair(data: Dataset, folder: Path, seed: int, epochs: int) -> Pair:
-    teacher = _trained(TEACHER, data, folder / f"teacher-{seed}", seed, epochs)
-    alone = _trained(STUDENT, data, folder / f"alone-{seed}", seed, epochs)
-    files = TeacherFiles(teacher, folder / f"teacher-{seed}", data)
-    student = _trained(STUDENT, data, folder / f"student-{seed}", seed, epochs, files)
+def _pair(source: str, folder: Path, seed: int) -> Pair:
+    recipe = _recipe(source, seed)
+    of_teacher, of_student = (_data(recipe, name, folder) for name in (TEACHER, STUDENT))
+    teacher = _trained(recipe, TEACHER, of_teacher, folder / f"teacher-{seed}")
+    alone = _trained(recipe, STUDENT, of_student, folder / f"alone-{seed}")
+    files = TeacherFiles(teacher, folder / f"teacher-{seed}", of_teacher)
+    student = _trained(recipe, STUDENT, of_student, folder / f"student-{seed}", files)
     return Pair(
-        data=data.info.name,
+        data=of_student.info.name,
         seed=seed,
         teacher_val=_value(teacher, f"val_{METRIC}"),
         alone_val=_value(alone, f"val_{METRIC}"),
@@ -103,29 +100,49 @@ def _pair(data: Dataset, folder: Path, seed: int, epochs: int) -> Pair:
     )
 
 
-def _trained(
-    name: str, data: Dataset, folder: Path, seed: int, epochs: int, teacher: TeacherFiles | None = None
-) -> TrainResult:
-    """Train one model, unless its folder has it."""
-    recipe = ResolvedRecipe.model_validate(
+def _recipe(source: str, seed: int) -> ResolvedRecipe:
+    """Return the recipe of a training; the images decide its settings."""
+    auto = dict.fromkeys(("epochs", "batch_size", "learning_rate", "patience"), "auto")
+    recipe = Recipe.model_validate(
         {
             "name": "distil",
             "seed": seed,
             "device": {"name": "this machine"},
-            "candidates": {"architectures": [name], "image_size_px": PX, "weights": "scratch"},
-            "train": {"epochs": epochs, "patience": epochs, "device": "cpu"},
+            "data": {"source": source},
+            "candidates": {
+                "architectures": [TEACHER, STUDENT],
+                "image_size_px": "auto",
+                "weights": "scratch",
+            },
+            "train": {**auto, "class_balanced": True, "device": "cpu"},
             "workstation": {"watts_per_core": WATTS, "country": "DNK"},
             "score": {"performance": METRIC},
         }
     )
+    return resolve(recipe, settings_from_images(recipe))
+
+
+def _data(recipe: ResolvedRecipe, architecture: str, folder: Path) -> Dataset:
+    """Return the images at the size of an architecture."""
+    (size_px,) = recipe.candidates.sizes_px(architecture)
+    images = folder / f"data-{size_px}"
+    if not images.is_dir():
+        prepare(data_settings(recipe, size_px), images, lambda done, total: None)
+    return load(images)
+
+
+def _trained(
+    recipe: ResolvedRecipe, name: str, data: Dataset, folder: Path, teacher: TeacherFiles | None = None
+) -> TrainResult:
+    """Train one model, unless its folder has it."""
     candidate = Candidate(
         architecture=name,
-        image_size_px=PX,
+        image_size_px=recipe.candidates.sizes_px(name)[0],
         in_channels=data.info.channels,
         num_classes=len(data.info.labels),
     )
     folder.mkdir(parents=True, exist_ok=True)
-    key = f"{name} {seed} {epochs} {data.info.sha256} {teacher is not None}"
+    key = f"{name} {recipe.seed} {recipe.train.epochs} {data.info.sha256} {teacher is not None}"
     done = current_training(folder, key)
     if done is not None:
         return done
