@@ -38,10 +38,11 @@ from pepr_edge.preparation import (
     start_run,
 )
 from pepr_edge.progress import ProgressView
-from pepr_edge.ranking import Places, certain_places, places_of, rank, to_csv
+from pepr_edge.ranking import Places, certain_places, places_of, rank, to_csv, too_few_images
 from pepr_edge.recipe import Recipe
 from pepr_edge.recipe.checks import check_energy, check_files, check_machine, check_metric
-from pepr_edge.records import Candidate, Ranking, RunInfo
+from pepr_edge.recipe.settings import ResolvedRecipe
+from pepr_edge.records import Candidate, DataInfo, Ranking, RunInfo
 from pepr_edge.run_dir.layout import BUNDLES, RANKING, REPORT, RUN, TABLE
 from pepr_edge.run_dir.outputs import remove_pixels, write_document
 from pepr_edge.run_dir.reader import Results, load, reread
@@ -100,7 +101,7 @@ def run(written: Recipe, recipe_text: str, run_dir: Path, options: Options, view
         with clock.stage("images"):
             info = prepare_images(run_dir, plan, files, view)
         check_metric(recipe, info)
-        _show_notes(recipe, options, view)
+        _show_notes(recipe, info, options, view)
         state = start_run(run_dir, plan, info, view)
 
         results = load(run_dir, verify=True)
@@ -170,8 +171,11 @@ def _open_engine(recipe: Recipe, run_dir: Path, options: Options, view: Progress
     return ENGINES[options.engine](recipe, options.jobs, options.address, on_lost)
 
 
-def _show_notes(recipe: Recipe, options: Options, view: ProgressView) -> None:
-    """Show notes on this machine that a user may not expect."""
+def _show_notes(recipe: ResolvedRecipe, info: DataInfo, options: Options, view: ProgressView) -> None:
+    """Show notes on the images and on this machine that a user may not expect."""
+    few = too_few_images(recipe.score.performance, info)
+    if few:
+        view.say(f"warning: {few}")
     device = recipe.cluster.device_resource
     if options.engine == "local" and device is not None:
         view.say(

@@ -127,6 +127,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "rank",
         "read_reports",
         "to_csv",
+        "too_few_images",
     ),
     "pepr_edge.recipe": (
         "AUTO",

@@ -21,7 +21,8 @@ def busy_message(cores: int) -> str:
     load = load_average()
     if load is None or load <= BUSY * cores:
         return ""
-    return f"other programs use the CPU (load {load:g} on {cores} cores)"
+    noun = "core" if cores == 1 else "cores"
+    return f"other programs use the CPU (load {load:g} on {cores} {noun})"
 
 
 def steal_s() -> float | None:

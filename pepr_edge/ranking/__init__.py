@@ -5,7 +5,7 @@ from pepr_edge.ranking.csv_text import to_csv
 from pepr_edge.ranking.rank import rank
 from pepr_edge.ranking.reports import of_bench, read_reports
 from pepr_edge.ranking.row import over_budget
-from pepr_edge.ranking.skill import lowest_skilled
+from pepr_edge.ranking.skill import lowest_skilled, too_few_images
 
 __all__ = [
     "Places",
@@ -17,4 +17,5 @@ __all__ = [
     "rank",
     "read_reports",
     "to_csv",
+    "too_few_images",
 ]

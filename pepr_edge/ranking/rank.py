@@ -24,7 +24,7 @@ from pepr_edge.ranking.row import (
     scored_performance,
 )
 from pepr_edge.ranking.sites import compare_sites, with_site_warnings
-from pepr_edge.ranking.skill import SkillCheck
+from pepr_edge.ranking.skill import SkillCheck, too_few_images
 from pepr_edge.ranking.spread import Spread, resource_errors, spread, with_field_errors
 from pepr_edge.ranking.validation import Validation
 from pepr_edge.recipe import ScoreSettings
@@ -136,7 +136,12 @@ def rank(
         rows = tuple(with_site_warnings(row, sites) for row in ranking.rows)
         ranking = ranking.replace(sites=sites, rows=rows)
     by_time = TIME_FOR_ENERGY if inputs.scoring.weights != asked.weights else ""
-    notes = (mixed_weights(ranking), one_training(ranking), by_time)
+    notes = (
+        mixed_weights(ranking),
+        one_training(ranking),
+        by_time,
+        too_few_images(metric, results.info.data),
+    )
     return ranking.replace(notes=tuple(note for note in notes if note))
 
 

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from pepr_edge.ranking.validation import Validation
 from pepr_edge.records import DataInfo, RankingRow
-from pepr_edge.scoring.chance import above_chance, paired_test
+from pepr_edge.scoring.chance import above_chance, paired_test, sign_test
 from pepr_edge.scoring.intervals import wilson
 from pepr_edge.scoring.metrics import DECISION_METRICS, guessing_level, metric
 from pepr_edge.tasks import DEFAULT_TASK, TaskKind, task_of
+from pepr_edge.text.sentences import TOO_FEW
 from pepr_edge.text.units import metric as metric_name
 from pepr_edge.text.units import printable, score
 
@@ -229,6 +230,44 @@ def lowest_skilled(name: str, data: DataInfo, floor: float | None) -> tuple[floa
         return 0.0, lowest
     level = max(constant.performance, guessing_level(name) or 0.0)
     n = len(labels)
+    constant_right = round(constant.performance * n) if name == "accuracy" else None
     # The interval begins below its proportion, so lower proportions need no look.
-    shown = (right / n for right in range(int(level * n), n + 1) if wilson(right, n)[0] > level)
-    return constant.performance, max(lowest, next(shown, 1.0))
+    for right in range(int(level * n), n + 1):
+        # At best, the model is right wherever the constant one is.
+        is_paired = constant_right is None or sign_test(max(0, right - constant_right), 0) < LEVEL
+        if is_paired and wilson(right, n)[0] > level:
+            return constant.performance, max(lowest, right / n)
+    return constant.performance, 1.0
+
+
+def too_few_images(name: str, data: DataInfo) -> str:
+    """Say that validation has too few images to show skill, even of a model without errors; else empty.
+
+    Args:
+        name: the metric of the ranking.
+        data: of the run, with the class counts of training and validation.
+    """
+    if data.kind == "multilabel" or not {"train", "val"} <= set(data.splits):
+        return ""
+    val = data.splits["val"]
+    labels = task_of(data.kind).example_labels(val.class_counts, val.images)
+    if not len(labels) or _perfect_shows_skill(name, data, labels):
+        return ""
+    return (
+        f"{TOO_FEW}: with {len(labels)}, not even a model without errors is shown to beat one that looks at "
+        "no image, so no model gets a rank. Raise data.val_fraction, or add images."
+    )
+
+
+def _perfect_shows_skill(name: str, data: DataInfo, labels: NDArray[np.int64]) -> bool:
+    if above_chance(labels, labels, by_distance=data.kind == "ordinal") >= LEVEL:
+        return False
+    if name != "accuracy":
+        return True
+    counts = data.splits["train"].class_counts
+    constant = best_constant(name, counts, labels, data.positive_index, data.kind)
+    if constant is None:
+        return True
+    n = len(labels)
+    is_better = paired_test(np.ones(n, np.bool_), labels == constant.label) < LEVEL
+    return is_better and wilson(n, n)[0] > constant.performance

@@ -198,8 +198,29 @@ def estimate(
             low, high = calibration_interval(logits, labels, counts)
         else:
             low, high = bootstrap(name, logits, labels, counts, positive, kind)
+            if low == high == value == 1.0:
+                low = _lowest_perfect(name, labels)
     # Rounding, or the bias, may put a value at the edge just outside its interval.
     return Estimate(value=value, ci=(min(low, value), max(high, value)), split=split, n=n)
+
+
+def _lowest_perfect(name: str, labels: Labels) -> float:
+    """Return the low end of the interval of a metric that is 1: resamples of images without errors have none.
+
+    It is Wilson's for the number of images; where the metric weighs classes alike, for those of the rarest
+    class. In balanced accuracy and in the mean over findings, the rarest one has its share.
+    """
+    parts = 1
+    if labels.ndim > 1:
+        positive = labels.sum(axis=0)
+        counts = np.concatenate([positive, len(labels) - positive])
+        parts = labels.shape[1]
+    else:
+        counts = np.bincount(strata(name, labels))
+        if name == "balanced_accuracy":
+            parts = int(np.count_nonzero(counts))
+    rarest = int(counts[counts > 0].min())
+    return 1 - (1 - wilson(rarest, rarest)[0]) / parts
 
 
 def _resamples(name: str, labels: Labels, drawn: dict[bool, Counts]) -> Counts:

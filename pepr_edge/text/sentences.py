@@ -48,9 +48,12 @@ LABEL_NAMES: dict[TaskKind, str] = {
     "multilabel": "finding",
 }
 NO_SKILL_REMEDY = (
-    "Train for longer (train.epochs, train.patience) and in smaller batches, start from pretrained weights, "
-    "or use more images: `pepr-edge init` sets these by the number of images."
+    "Check that the labels fit the images. If they do, use more images or larger ones "
+    "(candidates.image_size_px), start from pretrained weights, or train for longer (train.epochs, "
+    "train.patience)."
 )
+# The beginning of a note of rankings in which validation can show no skill; what follows says what to do.
+TOO_FEW = "Too few validation images"
 
 
 class BaselineCheck(NamedTuple):
@@ -117,7 +120,10 @@ def _no_answer(ranking: Ranking) -> str:
     counts = {status: sum(row.status == status for row in ranking.rows) for status in NOT_RANKED}
     parts = [f"{counts[status]} {text}" for status, text in NOT_RANKED.items() if counts[status]]
     reason = f"{none}: of {plural(len(ranking.rows), 'model')}, {listed(parts)}."
-    return f"{reason} {NO_SKILL_REMEDY}" if counts["no_skill"] else reason
+    if not counts["no_skill"]:
+        return reason
+    too_few = next((note for note in ranking.notes if note.startswith(TOO_FEW)), NO_SKILL_REMEDY)
+    return f"{reason} {too_few}"
 
 
 def plural_of(kind: TaskKind) -> str:

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_records import entry, results
+from made_records import entry, info, results
 from test_ranking_robustness import decided, row_of
 
 from pepr_edge.ranking import rank
-from pepr_edge.records import Estimate
+from pepr_edge.ranking.skill import lowest_skilled, too_few_images
+from pepr_edge.records import Estimate, SplitInfo
 from pepr_edge.scoring.intervals import wilson
 from pepr_edge.scoring.pepr import skill
 
@@ -100,3 +101,32 @@ def test_skill_is_within_0_and_1_and_0_at_the_baseline(performance: float, basel
     assert skill(baseline, baseline) == 0
     assert skill(1.0, baseline) == pytest.approx(1)
     assert skill(performance, 1.0) == 0
+
+
+@pytest.mark.parametrize(
+    ("counts", "metric", "is_shown"),
+    [
+        ((3, 3), "accuracy", False),  # the constant model is wrong on three images only
+        ((3, 3), "balanced_accuracy", False),
+        ((5, 5), "accuracy", True),
+        ((4, 4), "balanced_accuracy", True),
+        ((96, 4), "accuracy", False),
+        ((96, 4), "balanced_accuracy", True),
+    ],
+)
+def test_too_few_images_for_any_model_are_named(counts: tuple[int, int], metric: str, is_shown: bool) -> None:
+    split = SplitInfo(images=sum(counts), class_counts=counts)
+    data = info("net").data.replace(splits={"train": split, "val": split, "test": split})
+    said = too_few_images(metric, data)
+    assert ("val_fraction" in said) is not is_shown
+
+
+def test_a_search_needs_as_many_right_as_the_paired_test() -> None:
+    split = SplitInfo(images=24, class_counts=(20, 4))
+    data = info("net").data.replace(splits={"train": split, "val": split, "test": split})
+    assert lowest_skilled("accuracy", data, None) == (pytest.approx(20 / 24), 1.0)
+    split = SplitInfo(images=200, class_counts=(100, 100))
+    data = data.replace(splits={"train": split, "val": split, "test": split})
+    baseline, lowest = lowest_skilled("accuracy", data, None)
+    assert baseline == 0.5
+    assert 0.55 < lowest < 0.6

@@ -208,3 +208,26 @@ def test_mcnemar_of_thousands_of_images_neither_overflows_nor_underflows() -> No
     a = np.arange(6000) < 3100
     assert mcnemar(a, ~a) == pytest.approx(binomtest(2900, 6000).pvalue, rel=1e-6)
     assert 0 <= mcnemar(np.ones(6000, bool), np.zeros(6000, bool)) < 1e-300
+
+
+@pytest.mark.parametrize(
+    ("name", "low"),
+    [
+        ("accuracy", wilson(50, 50)[0]),
+        ("cohen_kappa", wilson(50, 50)[0]),
+        ("auroc", wilson(5, 5)[0]),
+        ("balanced_accuracy", 1 - (1 - wilson(5, 5)[0]) / 2),
+    ],
+)
+def test_a_model_without_errors_has_an_interval_all_the_same(name: str, low: float) -> None:
+    labels = np.repeat([0, 1], [45, 5])
+    found = estimate(name, np.eye(2, dtype=np.float32)[labels], labels, "test")
+    assert found is not None
+    assert (found.value, found.ci) == (1.0, (pytest.approx(low), 1.0))
+
+
+def test_findings_without_errors_have_an_interval_by_the_rarest() -> None:
+    labels = (np.arange(40)[:, None] < [20, 4]).astype(np.int64)
+    found = estimate("mean_auroc", 2.0 * labels - 1, labels, "test", kind="multilabel")
+    assert found is not None
+    assert found.ci == (pytest.approx(1 - (1 - wilson(4, 4)[0]) / 2), 1.0)
