@@ -156,3 +156,26 @@ def test_the_run_time_is_written_with_its_method() -> None:
         "3 days",
     ]
     assert "# Run time:  not estimated" in written(drafted())
+
+
+@pytest.mark.parametrize(
+    ("labels", "are_numbered"),
+    [
+        (("0", "1", "2"), True),
+        (("grade 0", "grade 1", "grade 2"), True),
+        (("KL1", "KL2", "KL10"), True),
+        (("grade 1", "grade 2", "healthy"), False),
+        (("normal", "mild", "severe"), False),
+    ],
+)
+def test_numbered_labels_may_be_grades(labels: tuple[str, ...], are_numbered: bool) -> None:
+    made = drafted(replace(SUMMARY, labels=labels, class_counts=(300,) * 3))
+    assert ("ordinal" in made.reasons.get("task.kind", "")) is are_numbered
+
+
+def test_a_size_of_its_own_is_not_called_a_lack_of_support() -> None:
+    small = replace(SUMMARY, sizes_px=((28, 28),))
+    reason = drafted(small).reasons["candidates.image_size_px"]
+    assert reason.startswith("32 px here")
+    assert "mobilenetv2_050 64 px" in reason
+    assert "support" not in reason

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +17,7 @@ from pepr_edge.records import RunSettings
 from pepr_edge.tasks import TaskKind, positive_class, task_of
 from pepr_edge.untrusted.documents import name_fault
 
+_NUMBER = re.compile(r"\d+")
 IMBALANCED = 1.5  # from this ratio of the most frequent to the rarest class the classes count as imbalanced
 DATA = Data()  # the data settings of a first recipe, except for the choices below
 AUGMENT_FROM_EPOCHS = 10  # with fewer epochs, training without augmentation gave better models
@@ -121,12 +122,18 @@ def _task(summary: DatasetSummary) -> Iterator[_Choice]:
             f"Grades in this order: {', '.join(summary.labels)}. An error of one grade counts less than two."
         )
         yield _Choice("task.kind", summary.task, reason)
-    elif len(summary.labels) > 2 and all(label.isdecimal() for label in summary.labels):
+    elif len(summary.labels) > 2 and _are_numbered(summary.labels):
         yield _Choice(
             "task.kind",
             "multiclass",
-            'The labels are numbers. For grades in an order "ordinal" counts how far off an answer is.',
+            'The labels are numbered. For grades in an order "ordinal" counts how far off an answer is.',
         )
+
+
+def _are_numbered(labels: Sequence[str]) -> bool:
+    """True if the labels differ only in one number: "0", "1", "2", or "grade 0", "grade 1", "grade 2"."""
+    without = {_NUMBER.sub("", label, count=1) for label in labels}
+    return len(without) == 1 and len(set(labels)) > 1
 
 
 def _positive(summary: DatasetSummary) -> Iterator[_Choice]:
@@ -148,9 +155,10 @@ def _size_reason(summary: DatasetSummary, settings: RunSettings) -> str:
     sizes_px = settings.image_sizes_px
     size_px = min(sizes_px.values())
     others = [f"{name} {own_px} px" for name, own_px in sizes_px.items() if own_px != size_px]
-    own = f", which some architectures do not support ({', '.join(others)})" if others else ""
     side_px = summary.shorter_side_px
-    reason = f"{size_px} px here{own}: the shorter side of the images is {side_px} px (median). "
+    reason = f"{size_px} px here: the shorter side of the images is {side_px} px (median). "
+    if others:
+        reason += f"Larger for architectures that need it or learn more so ({', '.join(others)}). "
     if side_px > size_px:
         reason += (
             "Larger images show finer details; twice the size costs about four times the time and energy. "
