@@ -226,7 +226,11 @@ def _freeze_backbone(model: nn.Module) -> None:
 def _probe(
     model: nn.Module, job: TrainingJob, spec: Preprocess, cost_tracker: CostTracker
 ) -> tuple[ComputeMode, int, tuple[ProbeResult, ...]]:
-    """Find the fastest mode on one real batch, and on a CPU the number of threads for it."""
+    """Find the number of threads on a CPU, and the fastest mode for it, on one real batch.
+
+    The threads come first: beside another program, threads that wait for each other slow one mode more than
+    the next, so the choice of the mode would be left to chance. With one thread it is not.
+    """
     settings = job.recipe.train
     train = job.data.splits["train"]
     labels = train[1]
@@ -240,13 +244,13 @@ def _probe(
     model.train()
     loss = loss_function(settings, labels, len(job.data.info.labels), device, job.data.info.kind)
     steps = settings.epochs * math.ceil(len(labels) / settings.batch_size)
-    mode, results = probe(model, images, targets, make_optimiser, loss, brief=steps < BRIEF_BELOW_STEPS)
     threads = job.threads
+    of_threads: list[ProbeResult] = []
     if device.type == "cpu" and threads > 1:
-        threads, of_threads = probe_threads(model, mode, images, targets, make_optimiser, loss, threads)
-        results = [*results, *of_threads]
+        threads, of_threads = probe_threads(model, images, targets, make_optimiser, loss, threads)
+    mode, of_modes = probe(model, images, targets, make_optimiser, loss, brief=steps < BRIEF_BELOW_STEPS)
     _reset_peak(device)
-    return mode, threads, tuple(results)
+    return mode, threads, (*of_threads, *of_modes)
 
 
 def _warm_up(model: nn.Module, mode: ComputeMode, job: TrainingJob, spec: Preprocess) -> None:

@@ -32,7 +32,6 @@ class StepTime(NamedTuple):
 
 def probe_threads(
     model: nn.Module,
-    mode: ComputeMode,
     images: torch.Tensor,
     labels: torch.Tensor,
     optimiser: Optimisers,
@@ -41,9 +40,11 @@ def probe_threads(
 ) -> tuple[int, list[ProbeResult]]:
     """Train a copy of a model on the CPU for a few steps, with one thread and with all of them in turn.
 
+    The steps are in the default mode: the modes are compared with the chosen number of threads. A model that
+    cannot take such a step keeps all threads, and the comparison of modes says why.
+
     Args:
         model: on the CPU; not changed.
-        mode: of the training.
         images, labels: one batch.
         optimiser: makes the optimiser for a copy.
         loss: of the training.
@@ -51,10 +52,14 @@ def probe_threads(
     Returns:
         The number of threads, which is also PyTorch's from now on, and the throughput of both numbers.
     """
+    mode = ComputeMode()
     trial = mode.place(copy.deepcopy(model), images.device)
     step = TrainStep(trial, mode, optimiser(trial), loss)
     # These are warm-up steps. If one thread is far too slow, it gets no further steps.
-    of_all = _time_step(step, images, labels, threads)
+    try:
+        of_all = _time_step(step, images, labels, threads)
+    except RuntimeError:  # a layer lacks this mode, or memory is short
+        return threads, []
     of_one = _time_step(step, images, labels, 1)
     if of_one.wall_s <= 2 * PRUNE_RATIO * of_all.wall_s:
         all_steps = []

@@ -135,9 +135,16 @@ def test_a_training_keeps_the_threads_that_its_probe_chose(
         torch.set_num_threads(1)
         return 1, [ProbeResult(layout=MODE.layout, precision=MODE.precision, images_per_s=9.0, threads=1)]
 
+    probe_modes = session.probe
+
+    def modes_with_one_thread(*arguments: Any, **options: Any) -> Any:
+        assert torch.get_num_threads() == 1
+        return probe_modes(*arguments, **options)
+
     monkeypatch.setattr(session, "probe_threads", one)
+    monkeypatch.setattr(session, "probe", modes_with_one_thread)
     paused = train_until(replace(job, threads=2), 1)
-    assert (paused.threads, [probe.threads for probe in paused.probes]) == (1, [None, 1])
+    assert (paused.threads, [probe.threads for probe in paused.probes]) == (1, [1, None])
     forbid_probe(monkeypatch)
     torch.set_num_threads(2)
     result = train(replace(job, threads=2))

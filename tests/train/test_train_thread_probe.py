@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from pepr_edge.train import thread_probe
-from pepr_edge.train.step import PROBE_STEPS, ComputeMode
+from pepr_edge.train.step import PROBE_STEPS
 from pepr_edge.train.thread_probe import probe_threads
 
 IMAGES = torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -72,9 +72,7 @@ def test_one_thread_is_taken_unless_more_are_clearly_better(
     timed: Callable[..., Timed], all_s: float, one_s: float, busy: float, expected: int
 ) -> None:
     model = timed({2: all_s, 1: one_s}, busy)
-    chosen, results = probe_threads(
-        model, ComputeMode(), IMAGES, LABELS, sgd, nn.CrossEntropyLoss(), threads=2
-    )
+    chosen, results = probe_threads(model, IMAGES, LABELS, sgd, nn.CrossEntropyLoss(), threads=2)
     assert chosen == expected
     assert torch.get_num_threads() == expected
     assert model.tried == [2, 1] * (1 + PROBE_STEPS)
@@ -87,6 +85,15 @@ def test_one_thread_that_is_far_too_slow_takes_one_step_only(
     timed: Callable[..., Timed],
 ) -> None:
     model = timed({2: 0.01, 1: 0.8})
-    chosen, _ = probe_threads(model, ComputeMode(), IMAGES, LABELS, sgd, nn.CrossEntropyLoss(), threads=2)
+    chosen, _ = probe_threads(model, IMAGES, LABELS, sgd, nn.CrossEntropyLoss(), threads=2)
     assert chosen == 2
     assert model.tried == [2, 1]
+
+
+def test_a_model_that_takes_no_step_keeps_all_threads() -> None:
+    class Failing(nn.Linear):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError("not implemented")
+
+    arguments = (Failing(3, 2), IMAGES, LABELS, sgd, nn.CrossEntropyLoss())
+    assert probe_threads(*arguments, threads=2) == (2, [])
