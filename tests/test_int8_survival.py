@@ -8,13 +8,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import made_records
 import numpy as np
 import onnx
 import pytest
 import tiny_nets
 
+from pepr_edge import data as datasets
 from pepr_edge.export.quality_gate import LogitPair, add_agreement, assess_quality
 from pepr_edge.images.preprocess import to_tensor
+from pepr_edge.recipe.resolve import data_settings
 from pepr_edge.records import Preprocess, Quality, SessionSettings
 
 TOOLS = Path(__file__).resolve().parents[1] / "tools"
@@ -75,3 +78,13 @@ def test_the_forms_of_a_network_that_int8_ruins(
     assert mixed.quality.passed
     assert mixed.quality.flips.count < static.quality.flips.count
     assert mixed.ratio == 0.5
+
+
+def test_the_positive_class_is_that_of_the_run(tmp_path: Path) -> None:
+    recipe = made_records.recipe('[data]\nsource = "phantom"\nphantom_images = 60')
+    info = datasets.prepare(data_settings(recipe, SPEC.image_size_px, SPEC.interpolation), tmp_path / "run")
+    for positive in info.labels:
+        of_run = info.replace(positive=positive, positive_by="recipe")
+        results = SimpleNamespace(recipe=recipe, info=SimpleNamespace(data=of_run))
+        (images,) = survival.images_of(results, None, [SPEC], tmp_path / "again").values()
+        assert images.info.labels[images.info.positive_index] == positive

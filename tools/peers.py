@@ -19,7 +19,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -165,7 +165,7 @@ def compare(options: argparse.Namespace, work: Path) -> int:
 def images_of(
     results: Results, source: str | None, specs: Collection[Preprocess], work: Path
 ) -> dict[ImageSet, Dataset]:
-    """Return the images of the run's trainings, by size and filter.
+    """Return the images of the run's trainings, by size and filter, with the run's positive class.
 
     Raises:
         DataError: they cannot be read.
@@ -180,14 +180,17 @@ def images_of(
         folder = work / "data" / f"{px}-{interpolation}"
         datasets.prepare(settings, folder)
         dataset = datasets.load(folder)
+        data = results.info.data
         sha256 = dataset.info.sha256
-        expected = results.info.data.sha256
+        expected = data.sha256
         if sha256 != expected:
             raise RunError(
                 f"{settings.source}: sha256 {sha256[:12]}..., expected that of the run, {expected[:12]}... "
                 "Give its images with --data."
             )
-        found[px, interpolation] = dataset
+        # Images tell nothing of the positive class, which the run has chosen.
+        info = dataset.info.replace(positive=data.positive, positive_by=data.positive_by)
+        found[px, interpolation] = replace(dataset, info=info)
     return found
 
 
