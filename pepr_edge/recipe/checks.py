@@ -240,10 +240,13 @@ def check_metric(recipe: Recipe, info: DataInfo) -> None:
     if is_defined:
         return
     listed = ", ".join(f"{label} {count}" for label, count in zip(info.labels, counts, strict=True))
+    remedy = (
+        'Raise data.val_fraction, add validation images of each class, or set score.performance = "accuracy".'
+    )
+    if info.kind == "multilabel":  # each of its metrics needs the same
+        remedy = "Raise data.val_fraction, or add validation images with and without each finding."
     raise RecipeError(
-        f'score.performance = "{name}", but the validation images do not define it ({listed}). '
-        "Raise data.val_fraction, add validation images of each class, or set "
-        'score.performance = "accuracy".'
+        f'score.performance = "{name}", but the validation images do not define it ({listed}). {remedy}'
     )
 
 

@@ -26,6 +26,11 @@ def positive_of(labels: Sequence[str], kind: TaskKind, recipe: Recipe) -> Positi
                 "positive. Remove the line."
             )
         return None
+    if wanted is not None and len(labels) != 2:
+        raise RecipeError(
+            f"task.positive = {shown(wanted)!r}, but the data has {len(labels)} classes: only one of two can "
+            "be positive. Remove the line."
+        )
     try:
         return positive_class(labels, wanted)
     except ValueError as error:
@@ -64,11 +69,15 @@ def check_decision(info: DataInfo, recipe: Recipe) -> None:
     if info.kind == "binary" and all(counts):
         return
     reason = f"the data has {len(info.labels)} classes, and a threshold separates two"
+    remedy = "Remove the line"
     if info.kind == "ordinal":
         reason = "the task is ordinal, and grades are decided by the median"
     if info.kind == "binary":
-        reason = "the validation images are all of one class. Raise data.val_fraction"
-    raise RecipeError(f'decision.target = "{target}", but {reason}. Or set decision.target = "argmax".')
+        reason = "the validation images are all of one class"
+        remedy = "Raise data.val_fraction, or add validation images of the other class"
+    raise RecipeError(
+        f'decision.target = "{target}", but {reason}. {remedy}, or set decision.target = "argmax".'
+    )
 
 
 def _check_budgets(info: DataInfo, recipe: Recipe) -> None:

@@ -50,8 +50,9 @@ def test_a_metric_of_another_task_is_one_line(kind: TaskKind, metric: str, word:
 def test_validation_must_define_the_metric() -> None:
     recipe = made_records.recipe('[score]\nperformance = "mean_auroc"')
     check_metric(recipe, data("multilabel"))
-    with pytest.raises(RecipeError, match="do not define"):
+    with pytest.raises(RecipeError, match="do not define") as fault:
         check_metric(recipe, data("multilabel", (10, 0, 10)))
+    assert "accuracy" not in str(fault.value)  # which is no metric of such a task
     graded = made_records.recipe('[score]\nperformance = "quadratic_kappa"')
     check_metric(graded, data("ordinal"))
     with pytest.raises(RecipeError, match="do not define"):
@@ -67,11 +68,23 @@ def test_no_class_of_grades_or_findings_is_positive(kind: TaskKind) -> None:
         with_positive(of_two, made_records.recipe('[task]\npositive = "a"'))
 
 
+def test_more_than_two_classes_have_no_positive() -> None:
+    with pytest.raises(RecipeError, match=r"3 classes.*Remove the line\.$"):
+        with_positive(data("multiclass"), made_records.recipe('[task]\npositive = "a"'))
+
+
+def test_a_target_needs_validation_images_of_both_classes() -> None:
+    with pytest.raises(RecipeError, match=r"one class\. Raise data\.val_fraction"):
+        check_decision(data("binary", (10, 0)), made_records.recipe('[decision]\ntarget = "youden"'))
+
+
 def test_a_target_is_for_two_classes_or_for_each_finding() -> None:
     recipe = made_records.recipe('[decision]\ntarget = "sensitivity >= 0.9"')
     check_decision(data("multilabel"), recipe)
     with pytest.raises(RecipeError, match=r"decision\.target.*median"):
         check_decision(data("ordinal"), recipe)
+    with pytest.raises(RecipeError, match=r"3 classes.*Remove the line"):
+        check_decision(data("multiclass"), recipe)
 
 
 def test_images_of_several_findings_are_not_referred() -> None:
