@@ -87,10 +87,12 @@ def _compared(name: str, result: EvaluationResult, entry: VariantState, results:
 
 
 def _rule(decision: Decision | None) -> tuple[object, ...] | None:
-    """Return what of a decision decides."""
+    """Return the parts of a decision on which its figures depend."""
     if decision is None:
         return None
-    return decision.kind, decision.positive, decision.temperature, decision.threshold
+    of_one_label = decision.positive, decision.temperature, decision.threshold
+    of_findings = decision.temperatures, decision.thresholds
+    return decision.kind, of_one_label, of_findings, decision.refer
 
 
 def site_figure(metric: str, home: Figure, site: Figure) -> SiteFigure:

@@ -10,9 +10,9 @@ from made_records import bench, digest, entry, field_report, results
 
 from pepr_edge.errors import ScoreError
 from pepr_edge.field.report_checksum import with_checksum
-from pepr_edge.ranking import rank, read_reports
+from pepr_edge.ranking import rank, read_reports, sites
 from pepr_edge.ranking.sites import site_figure
-from pepr_edge.records import CalibrationResult, EvaluationReport, EvaluationResult, Figure
+from pepr_edge.records import CalibrationResult, Decision, EvaluationReport, EvaluationResult, Figure, Refer
 from pepr_edge.report.sites import sites_table
 from pepr_edge.report.terminal import sites_table as sites_text
 from pepr_edge.run_dir.reader import Results
@@ -92,6 +92,23 @@ def test_a_model_that_does_as_well_is_not_worse(run: Results) -> None:
     assert "not shown to be worse" in sites_text(ranking)
     ranking = rank(run, field={"site.json": evaluation(metrics={"unknown": figure(88, 100)})})
     assert "no figure" in sites_text(ranking)
+
+
+DECISION = Decision(kind="thresholds", temperatures=(1.0, 2.0), thresholds=(0.3, 0.4), target="f1")
+
+
+@pytest.mark.parametrize(
+    ("changed", "same"),
+    [
+        ({"target": "youden"}, True),  # what it was fitted for decides nothing
+        ({"thresholds": (0.3, 0.5)}, False),
+        ({"temperatures": (1.0, 3.0)}, False),
+        ({"threshold": 0.5}, False),
+        ({"refer": Refer(asked="refer_share = 0.1")}, False),
+    ],
+)
+def test_figures_are_compared_at_the_same_decision_only(changed: dict[str, Any], same: bool) -> None:
+    assert (sites._rule(DECISION) == sites._rule(DECISION.replace(**changed))) is same
 
 
 WRONG = {
