@@ -176,7 +176,8 @@ def fit_thresholds(
     """Return the threshold of each resample that reaches a target, shape (resamples,).
 
     Thresholds lie in the middle between neighbouring probabilities. For a level, it is the one that gives up
-    least of the other quantity; of equally good ones, the nearest to 0.5.
+    least of the other quantity, and of these the one with most of its own; of equally good ones, the nearest
+    to 0.5.
 
     Args:
         probability: of the positive class on validation, shape (n,).
@@ -213,10 +214,10 @@ def _best_cut(
     """Return the best threshold, from the missed positives and the rejected negatives at each."""
     if target.kind == "sensitivity":
         reached = (positives - missed) / max(1, positives) >= target.level
-        return float(cuts[reached].max(initial=cuts[0]))
+        return _cut_at_level(cuts, reached, rejected, -missed)
     if target.kind == "specificity":
         reached = rejected / max(1, negatives) >= target.level
-        return float(cuts[reached].min(initial=cuts[-1]))
+        return _cut_at_level(cuts, reached, -missed, rejected)
     if target.kind == "f1":
         hits = positives - missed
         named = hits + negatives - rejected
@@ -225,5 +226,18 @@ def _best_cut(
         gain = ((positives - missed) * negatives + rejected * positives).astype(np.float64)
     else:
         gain = -(target.false_alarm * (negatives - rejected) + target.miss * missed)
-    best = cuts[gain == gain.max()]
-    return float(best[np.argmin(np.abs(best - 0.5))])
+    return _nearest_to_half(cuts[gain == gain.max()])
+
+
+def _cut_at_level(
+    cuts: Floats, reached: NDArray[np.bool_], other: NDArray[np.int64], own: NDArray[np.int64]
+) -> float:
+    """Return the threshold that reaches a level with most of the other quantity, and then most of its own."""
+    if not reached.any():  # probabilities of 1 leave no threshold above them
+        return float(cuts[-1])
+    with_other = reached & (other == other[reached].max())
+    return _nearest_to_half(cuts[with_other & (own == own[with_other].max())])
+
+
+def _nearest_to_half(cuts: Floats) -> float:
+    return float(cuts[np.argmin(np.abs(cuts - 0.5))])

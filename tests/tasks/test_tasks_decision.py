@@ -102,6 +102,15 @@ def test_a_level_is_reached_and_no_better_threshold_reaches_it(seed: int, grid: 
     assert sum(shares(logits, labels, Rule(threshold=threshold))) >= max(map(sum, possible)) - 1e-12
 
 
+@pytest.mark.parametrize("target", sorted(MIRRORED))
+def test_nothing_is_given_up_without_a_gain(target: str) -> None:
+    """A model without an error on validation stays without one, whatever level is asked for."""
+    labels = np.arange(40) % 2
+    logits = np.eye(2, dtype=np.float32)[labels] * np.linspace(1, 4, 40, dtype=np.float32)[:, None]
+    rule = Rule(threshold=threshold_of(logits, labels, 1, target))
+    assert shares(logits, labels, rule) == (1, 1)
+
+
 @settings(max_examples=40, deadline=None)
 @given(SEEDS, st.sampled_from(sorted(MIRRORED)))
 def test_the_other_positive_class_mirrors_the_decisions(seed: int, target: str) -> None:
