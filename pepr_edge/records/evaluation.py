@@ -40,9 +40,9 @@ class GroupResult(Record):
 class Subgroups(Record):
     """Performance by the values of one column of the table of images.
 
-    `metric` is the one by which `worst` is the worst group; None if it is known of fewer than two groups.
-    `hidden_groups` have too few images to be shown, or would let others be worked out; `hidden_images` are
-    their images, None if those are few.
+    `metric` is the one by which `worst` is the worst group; `worst` is None if the metric is known of fewer
+    than two groups, or is the same for all. `hidden_groups` have too few images to be shown, or would let
+    others be worked out; `hidden_images` are their images, None if those are few.
     """
 
     column: Name

@@ -94,6 +94,6 @@ def _worst(groups: Sequence[GroupResult], metric: str, lower_is_better: bool) ->
         of_group = group.metrics.get(metric)
         if of_group is not None:
             known[group.group] = of_group.value
-    if len(known) < 2:
+    if len(known) < 2 or min(known.values()) == max(known.values()):
         return None
     return (max if lower_is_better else min)(known, key=lambda name: known[name])

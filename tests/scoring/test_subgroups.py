@@ -48,6 +48,8 @@ def test_the_worst_group_is_the_one_with_the_lowest_performance() -> None:
     assert column.worst == "f"
     (column,) = subgroups({"sex": ["f"] * 10}, compute, "accuracy")
     assert column.worst is None
+    (column,) = subgroups({"sex": values}, share_of([1] * 10), "accuracy")
+    assert column.worst is None  # all alike
 
 
 def test_small_numbers_and_figures_of_few_images_are_none() -> None:
