@@ -36,7 +36,7 @@ FRAME = "frame.html"
 STYLE = "style.css"
 MAIN = "page"
 # The decisions that the page can make.
-KINDS = ("argmax", "threshold", "median")
+KINDS = ("argmax", "threshold", "median", "thresholds")
 IMPORT = re.compile(r'^import (\{[^}]*\}) from "\./([a-z_]+)\.mjs";\n', re.MULTILINE)
 EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class|const) (\w+))", re.MULTILINE)
 # Level 9 takes a second for the runtime, once for each kit.
@@ -158,11 +158,7 @@ def _form(
     document = manifest.model_dump(mode="json")
     part: dict[str, Any] = document["fallback"] if fallback else document
     decision = part.get("decision")
-    if decision is not None and decision["kind"] not in KINDS:
-        raise KitError(
-            f"{bundle.name}: its decisions are of the kind {decision['kind']!r}, "
-            f"expected one that the page can make ({', '.join(KINDS)}). Make a kit for another --platform."
-        )
+    _check_kind(bundle, decision)
     prefix = "fallback_" if fallback else ""
     refer = (decision or {}).get("refer") or {}
     has_novelty = refer.get("max_novelty") is not None
@@ -185,9 +181,20 @@ def _form(
         "novelty": document["novelty"]["name"] if has_novelty else None,
         "decision": decision,
         "isFallback": fallback,
+        "performanceMetric": manifest.performance_metric,
+        "subgroups": [column.column for column in manifest.subgroups],
         "model": blocks.add(content(bundle / file, MODEL_BYTES)),
         "selftest": test,
     }
+
+
+def _check_kind(bundle: Path, decision: Mapping[str, Any] | None) -> None:
+    """Refuse a bundle whose decisions the page cannot make."""
+    if decision is not None and decision["kind"] not in KINDS:
+        raise KitError(
+            f"{bundle.name}: its decisions are of the kind {decision['kind']!r}, "
+            f"expected one that the page can make ({', '.join(KINDS)}). Make a kit for another --platform."
+        )
 
 
 def tall_vertical_first() -> bool:

@@ -1,14 +1,15 @@
 // One image file in, a class with its probabilities out, or why a person is to decide: as `pepr-edge predict`.
 
 import { confidence, decide, decisionOrDefault, probabilities, unlike } from "./decision.mjs";
-import { PageError } from "./errors.mjs";
+import { PageError, shownName } from "./errors.mjs";
 import { MAX_FILE_BYTES, decode, toPixels } from "./preprocess.mjs";
 import { percent, short, text } from "./texts.mjs";
 
 /** @typedef {import("./decision.mjs").Decision} Decision */
 /** @typedef {import("./runtime.mjs").Session} Session */
 /** @typedef {{kind: "size" | "blank" | "colour" | "novelty" | "confidence", reason: string}} Referral */
-/** @typedef {{decided: number, label: string, shares: number[], referral: Referral | null,
+/** @typedef {import("./decision.mjs").Decided} Decided */
+/** @typedef {{decided: Decided, label: string, shares: number[], referral: Referral | null,
  *   logits: Float32Array}} Prediction */
 
 /**
@@ -35,11 +36,24 @@ export async function classify(session, file) {
   const decided = decide(answer.logits, decision, form.labels);
   return {
     decided,
-    label: form.labels[decided],
+    label: labelOf(decided, form.labels),
     shares: probabilities(answer.logits, decision),
     referral: referralOf(answer, decision, form.labels, unlike(picture, pixels, decision.refer?.images)),
     logits: answer.logits,
   };
+}
+
+/**
+ * Return the label of a decision as it is shown; of several findings all that are named.
+ * @param {Decided} decided
+ * @param {string[]} labels
+ * @returns {string}
+ */
+export function labelOf(decided, labels) {
+  if (typeof decided === "number") {
+    return shownName(labels[decided]);
+  }
+  return labels.filter((_, finding) => decided[finding] === 1).map(shownName).join(", ") || text("noFinding");
 }
 
 /**

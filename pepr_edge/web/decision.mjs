@@ -7,7 +7,8 @@ import { resize } from "./resample.mjs";
 /** @typedef {{min_contrast?: number, colour?: "grey" | "colour" | null, min_side_px?: number | null}} ImageLimits */
 /** @typedef {{min_confidence?: number | null, max_novelty?: number | null, images?: ImageLimits}} Refer */
 /** @typedef {{kind: string, positive: string | null, temperature: number, threshold: number | null,
- *   refer?: Refer | null}} Decision */
+ *   temperatures?: number[] | null, thresholds?: number[] | null, refer?: Refer | null}} Decision */
+/** @typedef {number | number[]} Decided a class number; of several findings 0 or 1 for each */
 /** @typedef {{kind: "blank" | "colour" | "size", found: number}} Unlike */
 
 const COLOUR_PX = 64;
@@ -24,13 +25,44 @@ export function decisionOrDefault(stored) {
 }
 
 /**
- * Return the calibrated probability of each class.
+ * True if an image may have several findings, or none.
+ * @param {Decision | null} decision
+ * @returns {boolean}
+ */
+export function hasFindings(decision) {
+  return decision?.kind === "thresholds";
+}
+
+/**
+ * Return the calibrated probability of each class or finding.
  * @param {ArrayLike<number>} logits
  * @param {Decision} decision
  * @returns {number[]}
  */
 export function probabilities(logits, decision) {
+  if (hasFindings(decision)) {
+    return Array.from(logits, (logit, finding) => Math.exp(-logSum(0, -logit / temperatureOf(decision, finding))));
+  }
   return softmax(Array.from(logits, (logit) => logit / decision.temperature));
+}
+
+/**
+ * @param {Decision} decision
+ * @param {number} finding
+ * @returns {number}
+ */
+function temperatureOf(decision, finding) {
+  return decision.temperatures?.[finding] ?? 1;
+}
+
+/**
+ * Return log(exp(a) + exp(b)), as numpy's logaddexp does.
+ * @param {number} a
+ * @param {number} b
+ * @returns {number}
+ */
+function logSum(a, b) {
+  return a === b ? a + Math.LN2 : Math.max(a, b) + Math.log1p(Math.exp(-Math.abs(a - b)));
 }
 
 /**
@@ -45,15 +77,39 @@ function softmax(values) {
 }
 
 /**
- * Return the class number that the decision names.
+ * Return the class number that the decision names, or 0 and 1 for each finding.
+ * @param {ArrayLike<number>} logits
+ * @param {Decision} decision
+ * @param {string[]} labels
+ * @returns {Decided}
+ */
+export function decide(logits, decision, labels) {
+  if (hasFindings(decision)) {
+    const thresholds = decision.thresholds ?? [];
+    return probabilities(logits, decision).map((share, finding) => Number(share >= (thresholds[finding] ?? 0.5)));
+  }
+  return classOf(logits, decision, labels);
+}
+
+/**
+ * True if two decisions are the same one.
+ * @param {Decided} decided
+ * @param {Decided} other
+ * @returns {boolean}
+ */
+export function agree(decided, other) {
+  return String(decided) === String(other);
+}
+
+/**
  * @param {ArrayLike<number>} logits
  * @param {Decision} decision
  * @param {string[]} labels
  * @returns {number}
  */
-export function decide(logits, decision, labels) {
+function classOf(logits, decision, labels) {
   if (decision.kind === "median") {
-    return median(softmax(Array.from(logits)));
+    return medianGrade(logits);
   }
   if (decision.threshold === null || decision.threshold === undefined) {
     let best = 0;
@@ -69,39 +125,61 @@ export function decide(logits, decision, labels) {
 
 /**
  * Return the lowest grade that has, with those below it, a probability of one half.
- * @param {number[]} shares
+ *
+ * By the logarithms of the sums below and above, as `pepr_edge.tasks.ordinal`: the same for ties.
+ * @param {ArrayLike<number>} logits
  * @returns {number}
  */
-function median(shares) {
-  let below = 0;
-  for (let grade = 0; grade < shares.length - 1; grade += 1) {
-    below += shares[grade];
-    if (below >= 0.5) {
-      return grade;
-    }
+export function medianGrade(logits) {
+  const last = logits.length - 1;
+  const above = new Float64Array(logits.length);
+  above[last] = logits[last];
+  for (let grade = last - 1; grade >= 0; grade -= 1) {
+    above[grade] = logSum(above[grade + 1], logits[grade]);
   }
-  return shares.length - 1;
+  let below = -Infinity;
+  let median = 0;
+  for (let grade = 0; grade < last; grade += 1) {
+    below = grade === 0 ? logits[0] : logSum(below, logits[grade]);
+    median += Number(below - above[grade + 1] < 0);
+  }
+  return median;
 }
 
 /**
- * Return how sure a decision is; at a threshold it is 0.5.
+ * Return how sure a decision is: the probability of its class; at a threshold it is 0.5. Of several findings,
+ * it is that of the least sure one.
  * @param {ArrayLike<number>} logits
  * @param {Decision} decision
  * @param {string[]} labels
  * @returns {number}
  */
 export function confidence(logits, decision, labels) {
+  if (hasFindings(decision)) {
+    const sure = Array.from(logits, (logit, finding) =>
+      sureOf(logit / temperatureOf(decision, finding), decision.thresholds?.[finding] ?? 0.5),
+    );
+    return Math.min(...sure);
+  }
   const threshold = decision.threshold;
   if (threshold === null || threshold === undefined) {
-    return Math.max(...probabilities(logits, decision));
+    return probabilities(logits, decision)[classOf(logits, decision, labels)];
   }
+  const positive = labels.indexOf(String(decision.positive));
+  return sureOf((logits[positive] - logits[1 - positive]) / decision.temperature, threshold);
+}
+
+/**
+ * Return the probability of a decision, with its odds divided by those of the threshold.
+ * @param {number} logOdds of the positive class, or of the finding
+ * @param {number} threshold
+ * @returns {number} 1 where the threshold gives one answer for all images
+ */
+function sureOf(logOdds, threshold) {
   if (threshold <= 0 || threshold >= 1) {
     return 1;
   }
-  const positive = labels.indexOf(String(decision.positive));
-  const border = Math.log(threshold / (1 - threshold));
-  const distance = Math.abs((logits[positive] - logits[1 - positive]) / decision.temperature - border);
-  return 1 / (1 + Math.exp(-distance));
+  return 1 / (1 + Math.exp(-Math.abs(logOdds - Math.log(threshold / (1 - threshold)))));
 }
 
 /**

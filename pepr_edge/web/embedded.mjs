@@ -10,7 +10,8 @@ import { PageError } from "./errors.mjs";
 /** @typedef {{n: number, tolerance: number, pixels: Asset, logits: Asset, novelty: Asset | null}} SelfTest */
 /** @typedef {{bundle: string, architecture: string, variant: string, labels: string[], preprocess: Preprocess,
  *   input: string, output: string, novelty: string | null, decision: Decision | null, isFallback: boolean,
- *   homeP50: number | null, model: Asset, selftest: SelfTest}} Form */
+ *   performanceMetric: string, subgroups: string[], model: Asset, selftest: SelfTest}} Form
+ *   `subgroups`: columns for which the bundle has results of groups at home */
 /** @typedef {{version: string, runtime: string, made: string, forms: Form[],
  *   providers: Record<string, {script: Asset, wasm: Asset}>}} Kit */
 

@@ -3,14 +3,23 @@
 /** An error in what the person gave, or in what this browser can do. */
 export class PageError extends Error {}
 
+// Control signs, and those that change the direction of a text; not the joiners, which some scripts need.
+const SIGNS = /(?![\u200c\u200d])[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
+const RIGHT_TO_LEFT = /[\p{Script=Arabic}\p{Script=Hebrew}\p{Script=Syriac}\p{Script=Thaana}\p{Script=Nko}]/u;
+// Signs that are put over others: a few are letters of a language, a hundred cover the page.
+const MARKS = /(\p{M}{4})\p{M}+/gu;
+
 /**
- * Return a file name as it is shown: one line, and no longer than a line.
+ * Return a name of others (a file, a label, a model) as it is shown: one line, and no longer than a line.
  * @param {string} name
  * @returns {string}
  */
 export function shownName(name) {
-  const plain = name.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "?");
-  return plain.length > 80 ? `${plain.slice(0, 77)}...` : plain;
+  const plain = name.slice(0, 1000).replace(SIGNS, "?").replace(MARKS, "$1");
+  const signs = [...plain];
+  const short = signs.length > 80 ? `${signs.slice(0, 77).join("")}...` : plain;
+  // Isolated, so that it does not turn the words around it.
+  return RIGHT_TO_LEFT.test(short) ? `\u2068${short}\u2069` : short;
 }
 
 /**
@@ -20,6 +29,6 @@ export function shownName(name) {
  */
 export function errorLine(fault) {
   const message = fault instanceof Error ? fault.message || fault.name : String(fault);
-  const line = message.split("\n")[0].replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "?");
+  const line = message.split("\n")[0].replace(/(?![\u200c\u200d\u2068\u2069])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "?");
   return line.length > 300 ? `${line.slice(0, 297)}...` : line;
 }

@@ -4,20 +4,23 @@ import { classify } from "./classify.mjs";
 import { onBattery } from "./device.mjs";
 import { button, element, fileChoice, pause, statusLine, table } from "./dom.mjs";
 import { PageError, errorLine, shownName } from "./errors.mjs";
-import { MIN_CELL, confusionOf, evaluationReport, figuresOf } from "./evaluate.mjs";
+import { MIN_CELL, confusionOf, evaluated, evaluationReport } from "./evaluate.mjs";
+import { hasFindings } from "./decision.mjs";
 import { readLabelled } from "./labelled.mjs";
 import { modelChoice } from "./predict_view.mjs";
 import { saveText } from "./save.mjs";
 import { formName } from "./state.mjs";
-import { text } from "./texts.mjs";
+import { hasText, text } from "./texts.mjs";
 
+/** @typedef {import("./evaluate.mjs").Answers} Answers */
 /** @typedef {import("./evaluate.mjs").Evaluated} Evaluated */
+/** @typedef {import("./labelled.mjs").LabelledSet} LabelledSet */
+/** @typedef {import("./sums.mjs").Estimate} Estimate */
 /** @typedef {import("./state.mjs").State} State */
 /** @typedef {import("./state.mjs").Entry} Entry */
 
 const FILE = "evaluation.json";
 const MAX_FAULTS = 20;
-const KINDS = ["argmax", "threshold"];
 
 /**
  * Return the section.
@@ -30,11 +33,17 @@ export function evaluateView(state) {
   /** @type {Evaluated[]} */
   const all = [];
   const choice = modelChoice(state, "evaluate-model", () => undefined);
+  const groups = element("input", { id: "evaluate-groups", type: "text", maxlength: 300, autocomplete: "off" });
   /** @param {File[]} files */
   const onFiles = (files) => {
-    if (files.length > 0) {
-      void state.alone(status, () => evaluateAll(state, choice.entry(), files, { status, results, all }));
+    if (files.length === 0) {
+      return;
     }
+    void state.alone(status, async () => {
+      const wanted = groups.value.split(",").map((name) => name.trim()).filter(Boolean);
+      const set = await readLabelled(files, choice.entry().form, wanted);
+      await evaluateAll(state, choice.entry(), set, { status, results, all });
+    });
   };
   const save = async () => {
     if (all.length === 0) {
@@ -50,6 +59,7 @@ export function evaluateView(state) {
     element("h2", { id: "evaluate-title" }, text("evaluate")),
     element("p", {}, text("evaluateIntro")),
     choice.element,
+    element("div", { class: "row" }, element("label", { for: "evaluate-groups" }, text("groupsLabel")), groups),
     element(
       "div",
       { class: "row" },
@@ -66,63 +76,113 @@ export function evaluateView(state) {
 /**
  * @param {State} state
  * @param {Entry} entry
- * @param {File[]} files
+ * @param {LabelledSet} set
  * @param {{status: HTMLElement, results: HTMLElement, all: Evaluated[]}} parts
  */
-async function evaluateAll(state, entry, files, { status, results, all }) {
-  const { labels, decision } = entry.form;
-  if (decision !== null && !KINDS.includes(decision.kind)) {
-    throw new PageError("a model of grades, which this page does not evaluate. Use pepr-edge evaluate.");
-  }
-  const labelled = await readLabelled(files, labels);
+async function evaluateAll(state, entry, set, { status, results, all }) {
   const session = await state.checkedSession(entry);
-  /** @type {Evaluated} */
-  const evaluated = { entry, answered: [], unreadable: 0, unanswered: 0 };
+  /** @type {Answers} */
+  const answers = { entry, answered: [], columns: set.columns, unreadable: 0, unanswered: 0 };
   /** @type {string[]} */
   const faults = [];
-  for (const [index, { file, label }] of labelled.entries()) {
+  for (const [index, { file, label, groups }] of set.images.entries()) {
     if (index % 10 === 0) {
-      status.textContent = text("predicting", { index: index + 1, n: labelled.length });
+      status.textContent = text("predicting", { index: index + 1, n: set.images.length });
       await pause();
     }
     try {
-      evaluated.answered.push({ prediction: await classify(session, file), label });
+      answers.answered.push({ prediction: await classify(session, file), label, groups });
     } catch (fault) {
       const line = errorLine(fault);
       faults.push(`${shownName(file.name)}: ${line}`);
-      evaluated[line.startsWith("no answer") ? "unanswered" : "unreadable"] += 1;
+      answers[line.startsWith("no answer") ? "unanswered" : "unreadable"] += 1;
     }
   }
-  if (evaluated.answered.length < MIN_CELL) {
+  const count = answers.answered.length;
+  results.replaceChildren(...all.flatMap(figuresOfModel), ...faultLines(faults));
+  if (count < MIN_CELL) {
     throw new PageError(
-      `${evaluated.answered.length} images with an answer, expected at least ${MIN_CELL}: figures of fewer would ` +
-        "stand for single patients. Add labelled images.",
+      `${count} images with an answer, expected at least ${MIN_CELL}: figures of fewer would stand for single ` +
+        "patients. Add labelled images.",
     );
   }
+  status.textContent = text("computing");
+  await pause();
   const others = all.filter((other) => other.entry !== entry);
-  all.splice(0, all.length, ...others, evaluated);
+  all.splice(0, all.length, ...others, evaluated(answers));
   results.replaceChildren(...all.flatMap(figuresOfModel), ...faultLines(faults));
-  status.textContent = text("evaluated", { n: evaluated.answered.length, faults: faults.length });
+  const leftOut = set.leftOut > 0 ? ` ${text("leftOut", { n: set.leftOut })}` : "";
+  status.textContent = text("evaluated", { n: count, faults: faults.length }) + leftOut;
 }
 
 /**
- * @param {Evaluated} evaluated
+ * @param {Evaluated} one
  * @returns {HTMLElement[]}
  */
-function figuresOfModel(evaluated) {
-  const { entry, answered } = evaluated;
-  const figures = Object.entries(figuresOf(evaluated, answered));
-  const rows = figures.map(([name, { value, low, high, n }]) => {
-    const shown = n < MIN_CELL ? text("tooFew") : value.toFixed(3);
-    return [text(`metric_${name}`), shown, n < MIN_CELL ? "" : `${low.toFixed(3)} - ${high.toFixed(3)}`];
-  });
-  const { labels } = entry.form;
-  const cells = confusionOf(evaluated).map((row, label) => [labels[label], ...row.map(String)]);
+function figuresOfModel(one) {
+  const { entry, answered, figures, subgroups } = one;
+  const columns = [text("metric"), text("value"), text("interval")];
+  const caption = text("metricsTable", { n: answered.length });
   return [
     element("h3", {}, formName(entry)),
-    table(text("metricsTable", { n: answered.length }), [text("metric"), text("value"), text("interval")], rows),
-    table(text("confusionTable"), [text("trueClass"), ...labels], cells),
+    table(caption, columns, Object.entries(figures).map(([name, found]) => [metricName(name), ...cellsOf(found)])),
+    ...confusionTables(one),
+    ...subgroups.map(groupsTable),
   ];
+}
+
+/**
+ * @param {string} name of a metric; with a level at its end it has no text
+ * @returns {string}
+ */
+function metricName(name) {
+  return hasText(`metric_${name}`) ? text(`metric_${name}`) : name.replaceAll("_", " ");
+}
+
+/**
+ * @param {Estimate | null} found
+ * @returns {string[]} value and interval
+ */
+function cellsOf(found) {
+  if (found === null || found.n < MIN_CELL) {
+    return [text("tooFew"), ""];
+  }
+  return [found.value.toFixed(3), `${found.low.toFixed(3)} - ${found.high.toFixed(3)}`];
+}
+
+/**
+ * @param {Evaluated} one
+ * @returns {HTMLElement[]}
+ */
+function confusionTables(one) {
+  const { form } = one.entry;
+  const labels = form.labels.map(shownName);
+  const counts = confusionOf(one);
+  if (hasFindings(form.decision)) {
+    const rows = /** @type {number[][][]} */ (counts).map(([without, having], finding) => [
+      labels[finding],
+      ...[having[1], having[0], without[1], without[0]].map(String),
+    ]);
+    const columns = ["finding", "foundRight", "missed", "falseAlarm", "leftRight"].map((key) => text(key));
+    return [table(text("findingsTable"), columns, rows)];
+  }
+  const rows = /** @type {number[][]} */ (counts).map((row, label) => [labels[label], ...row.map(String)]);
+  return [table(text("confusionTable"), [text("trueClass"), ...labels], rows)];
+}
+
+/**
+ * @param {import("./subgroups.mjs").Subgroups} subgroups
+ * @returns {HTMLElement}
+ */
+function groupsTable({ column, metric, groups, worst, hiddenGroups }) {
+  const rows = groups.map(({ group, n, figures }) => [
+    shownName(group) + (group === worst ? ` (${text("worst")})` : ""),
+    String(n),
+    ...cellsOf(figures[metric]),
+  ]);
+  const hidden = hiddenGroups > 0 ? ` ${text("hiddenGroups", { n: hiddenGroups })}` : "";
+  const caption = text("groupsTable", { column: shownName(column), metric: metricName(metric) }) + hidden;
+  return table(caption, [text("group"), text("images"), text("value"), text("interval")], rows);
 }
 
 /**

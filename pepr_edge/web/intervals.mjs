@@ -85,6 +85,17 @@ export function wilson(successes, n) {
 }
 
 /**
+ * Return the low end of the interval of a metric that is 1: resamples of images without errors have none.
+ * @param {number[]} counts images of each class, or all of them
+ * @param {number} parts 1, or the number of shares of which the rarest has one
+ * @returns {number}
+ */
+export function lowestPerfect(counts, parts) {
+  const rarest = Math.min(...counts.filter((count) => count > 0));
+  return 1 - (1 - wilson(rarest, rarest)[0]) / parts;
+}
+
+/**
  * Source: Clopper and Pearson 1934.
  * @param {number} successes
  * @param {number} n

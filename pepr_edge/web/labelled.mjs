@@ -1,29 +1,40 @@
 // Labelled images: a folder with a folder for each class, or a table that lists images, as `pepr-edge evaluate`.
 
+import { readTable } from "./csv.mjs";
+import { hasFindings } from "./decision.mjs";
 import { PageError, shownName } from "./errors.mjs";
+import { columnKey, spellingKey, splitNamed } from "./names.mjs";
+import { classNumbers, findingTargets } from "./targets.mjs";
 
-/** @typedef {{file: File, label: number}} Labelled */
+/** @typedef {import("./csv.mjs").Table} Table */
+/** @typedef {import("./decision.mjs").Decided} Decided */
+/** @typedef {import("./embedded.mjs").Form} Form */
+/** @typedef {{file: File, label: Decided, groups: string[]}} Labelled `groups`: the value in each column of groups */
+/** @typedef {{images: Labelled[], columns: string[], leftOut: number}} LabelledSet */
 
-const IMAGE = /\.(png|jpe?g)$/i;
+// Images of the kinds that this page does not read are listed, too: each gets a line that says so.
+const IMAGE = /\.(png|jpe?g|webp|tiff?|bmp|gif|dcm|dicom|jp2|heic)$/i;
 const TABLE = /\.(csv|tsv)$/i;
-const OTHER_SPLITS = /^(train|training|val|valid|validation|dev)$/i;
-const TEST_SPLIT = /^(test|testing|holdout|eval|evaluation)$/i;
-const MAX_TABLE_BYTES = 1 << 25;
+// A column with more values names patients, say, and not groups.
+const MAX_GROUPS = 20;
+const MAX_GROUP_CHARACTERS = 100;
 
 /**
- * Return the chosen images with the class number of each.
+ * Return the chosen images with the class number, or the findings, of each.
  * @param {File[]} files
- * @param {string[]} labels of the model
- * @returns {Promise<Labelled[]>}
+ * @param {Form} form of the model
+ * @param {string[]} wanted names of columns by which results are given for subgroups
+ * @returns {Promise<LabelledSet>}
  */
-export async function readLabelled(files, labels) {
-  const tables = files.filter((file) => TABLE.test(file.name));
+export async function readLabelled(files, form, wanted = []) {
+  const visible = files.filter((file) => !file.name.startsWith("."));
+  const tables = visible.filter((file) => TABLE.test(file.name));
   if (tables.length > 1) {
     throw new PageError(`${tables.length} tables chosen, expected one .csv file. Choose again.`);
   }
-  const images = files.filter((file) => IMAGE.test(file.name));
-  const found = tables.length === 1 ? await ofTable(tables[0], images, labels) : ofFolders(images, labels);
-  if (found.length === 0) {
+  const images = visible.filter((file) => IMAGE.test(file.name));
+  const found = tables.length === 1 ? await ofTable(tables[0], images, form, wanted) : ofFolders(images, form, wanted);
+  if (found.images.length === 0) {
     throw new PageError(
       "no labelled images, expected a folder with a folder for each class, or a .csv file and its images.",
     );
@@ -41,128 +52,170 @@ function pathOf(file) {
 
 /**
  * @param {File[]} images
- * @param {string[]} labels
- * @returns {Labelled[]}
+ * @param {Form} form
+ * @param {string[]} wanted
+ * @returns {LabelledSet}
  */
-function ofFolders(images, labels) {
-  const hasTest = images.some((file) => pathOf(file).some((part) => TEST_SPLIT.test(part)));
-  /** @type {(file: File) => boolean} */
-  const isChosen = (file) => {
-    const parts = pathOf(file).slice(0, -1);
-    return !hasTest || parts.some((part) => TEST_SPLIT.test(part)) || !parts.some((part) => OTHER_SPLITS.test(part));
-  };
-  return images
-    .filter(isChosen)
-    .map((file) => ({ file, label: labelNumber(pathOf(file).at(-2) ?? "", labels) }))
-    .sort((a, b) => (pathOf(a.file).join("/") < pathOf(b.file).join("/") ? -1 : 1));
-}
-
-/**
- * Return a label as it is compared: case and spaces do not matter.
- * @param {string} label
- * @returns {string}
- */
-function key(label) {
-  return label.normalize("NFKC").toLowerCase().replace(/[\s_-]+/g, " ").trim();
-}
-
-/**
- * @param {string} label
- * @param {string[]} labels
- * @returns {number}
- */
-function labelNumber(label, labels) {
-  const number = labels.findIndex((other) => key(other) === key(label));
-  if (number < 0) {
-    const expected = labels.map(shownName).join(", ");
-    throw new PageError(`label "${shownName(label)}", expected one of: ${expected}. Rename it, or leave it out.`);
+function ofFolders(images, form, wanted) {
+  if (wanted.length > 0) {
+    throw new PageError(`no column "${shownName(wanted[0])}": a folder has no columns. Choose a .csv file, too.`);
   }
-  return number;
+  if (hasFindings(form.decision)) {
+    throw new PageError("a model of several findings, expected a .csv file and its images. Choose those.");
+  }
+  const placed = images.map((file) => ({ file, ...placeOf(pathOf(file).slice(0, -1), form.labels) }));
+  const inFolders = placed.filter(({ label }) => label !== "");
+  const hasTrain = inFolders.some(({ split }) => split === "train");
+  const chosen = inFolders.filter(({ split }) => !hasTrain || split === "test");
+  const numberOf = classNumbers(form.labels);
+  const labelled = chosen
+    .sort((a, b) => (pathOf(a.file).join("/") < pathOf(b.file).join("/") ? -1 : 1))
+    .map(({ file, label }) => ({ file, label: numberOf(label), groups: [] }));
+  return { images: labelled, columns: [], leftOut: images.length - labelled.length };
 }
 
 /**
- * @param {File} table
+ * Return the split and the class of an image by its folders; the class may have folders of its own inside.
+ * @param {string[]} folders from the chosen one on
+ * @param {string[]} labels
+ */
+function placeOf(folders, labels) {
+  const inner = folders.slice(1);
+  const split = inner.map(splitNamed).find((named) => named !== null) ?? null;
+  const known = labels.map(spellingKey);
+  const classes = inner.filter((name) => known.includes(spellingKey(name)));
+  const others = inner.filter((name) => splitNamed(name) === null);
+  return { split, label: classes[0] ?? others.at(-1) ?? "" };
+}
+
+/**
+ * @param {File} file
  * @param {File[]} images
- * @param {string[]} labels
- * @returns {Promise<Labelled[]>}
+ * @param {Form} form
+ * @param {string[]} wanted
+ * @returns {Promise<LabelledSet>}
  */
-async function ofTable(table, images, labels) {
-  const name = shownName(table.name);
-  if (table.size > MAX_TABLE_BYTES) {
-    throw new PageError(`${name}: larger than ${MAX_TABLE_BYTES >> 20} MiB, expected a list of images.`);
+async function ofTable(file, images, form, wanted) {
+  const table = await readTable(file, ["path", "label"]);
+  const path = table.keys.indexOf("path");
+  if (path < 0) {
+    throw new PageError(`${table.name}: no column path in its first line. Name the columns path and label.`);
   }
-  const [header = [], ...rows] = readRows(await table.text());
-  const keys = header.map(key);
-  const [path, label, split] = ["path", "label", "split"].map((wanted) => keys.indexOf(wanted));
-  if (path < 0 || label < 0) {
-    throw new PageError(`${name}: no columns path and label in its first line. Name the columns so.`);
-  }
-  const isTest = rows.some((row) => TEST_SPLIT.test(row[split] ?? ""));
-  const chosen = rows.filter((row) => !isTest || TEST_SPLIT.test(row[split] ?? ""));
-  return chosen.map((row) => ({
-    file: imageAt(row[path] ?? "", images, name),
-    label: labelNumber(row[label] ?? "", labels),
-  }));
+  const split = table.keys.indexOf("split");
+  const isTest = table.rows.map(({ values }) => split >= 0 && splitNamed(values[split]) === "test");
+  const rows = isTest.includes(true) ? table.rows.filter((_, index) => isTest[index]) : table.rows;
+  const chosen = { ...table, rows };
+  const targets = targetsOf(chosen, form);
+  const columns = groupColumns(chosen, wanted, form.subgroups ?? []);
+  const find = finder(images, pathOf(file).slice(0, -1).join("/"), table.name);
+  /** @type {Map<File, number>} */
+  const lines = new Map();
+  const labelled = rows.map(({ line, values }, index) => {
+    const image = find(values[path], line);
+    const before = lines.get(image);
+    if (before !== undefined) {
+      const where = `${table.name}: line ${line}: ${shownName(values[path])}`;
+      throw new PageError(`${where} is also in line ${before}, expected each image once. Remove one of the lines.`);
+    }
+    lines.set(image, line);
+    return { file: image, label: targets[index], groups: columns.map(({ position }) => values[position]) };
+  });
+  return { images: labelled, columns: columns.map(({ name }) => name), leftOut: table.rows.length - rows.length };
 }
 
 /**
- * Return the one chosen image to which a path of the table leads.
- * @param {string} path
+ * @param {Table} table
+ * @param {Form} form
+ * @returns {Decided[]}
+ */
+function targetsOf(table, form) {
+  if (hasFindings(form.decision)) {
+    return findingTargets(table, form.labels);
+  }
+  const label = table.keys.indexOf("label");
+  if (label < 0) {
+    throw new PageError(`${table.name}: no column label in its first line. Name the columns path and label.`);
+  }
+  const numberOf = classNumbers(form.labels);
+  return table.rows.map(({ values }) => numberOf(values[label]));
+}
+
+/**
+ * Return name and position of each column of groups.
+ * @param {Table} table
+ * @param {string[]} required
+ * @param {string[]} optional used if the table has them
+ */
+function groupColumns(table, required, optional) {
+  const columns = [];
+  for (const name of new Set([...required, ...optional])) {
+    const position = table.keys.indexOf(columnKey(name));
+    if (position < 0 && required.includes(name)) {
+      throw new PageError(
+        `${table.name}: no column "${shownName(name)}" for subgroups. Add the column, or leave the subgroup out.`,
+      );
+    }
+    if (position >= 0) {
+      checkGroups(table, name, position);
+      columns.push({ name, position });
+    }
+  }
+  return columns;
+}
+
+/**
+ * Refuse a column whose values are no groups, such as the names of patients.
+ * @param {Table} table
+ * @param {string} name
+ * @param {number} position
+ */
+function checkGroups(table, name, position) {
+  const distinct = new Set(table.rows.map(({ values }) => values[position]));
+  const where = `${table.name}: column "${shownName(name)}" has`;
+  if (distinct.size > MAX_GROUPS) {
+    throw new PageError(
+      `${where} ${distinct.size} different values, expected at most ${MAX_GROUPS} for subgroups. ` +
+        "Give bands, such as 40-59 for an age; never names of patients.",
+    );
+  }
+  for (const value of distinct) {
+    if (value.length > MAX_GROUP_CHARACTERS || /[\p{Cc}]/u.test(value)) {
+      const expected = `expected one line of at most ${MAX_GROUP_CHARACTERS} characters. Shorten it.`;
+      throw new PageError(`${where} the value "${shownName(value)}", ${expected}`);
+    }
+  }
+}
+
+/**
+ * Return a function that returns the one chosen image to which a path of the table leads.
  * @param {File[]} images
+ * @param {string} folder of the table, within the chosen folder
  * @param {string} table
- * @returns {File}
+ * @returns {(path: string, line: number) => File}
  */
-function imageAt(path, images, table) {
-  const plain = path.replaceAll("\\", "/").replace(/^\.\//, "");
-  const whole = images.filter((file) => `/${pathOf(file).join("/")}`.endsWith(`/${plain}`));
-  const found = whole.length > 0 ? whole : images.filter((file) => file.name === plain.split("/").at(-1));
-  if (found.length !== 1) {
-    const reason = found.length === 0 ? "was not chosen" : "is there more than once";
-    throw new PageError(`${table}: image "${shownName(path)}" ${reason}. Choose the table and its images together.`);
-  }
-  return found[0];
-}
-
-/**
- * Return the rows of a table: comma, semicolon or tab between values, quotes as in RFC 4180.
- * @param {string} content
- * @returns {string[][]}
- */
-export function readRows(content) {
-  const plain = content.replace(/^\ufeff/, "");
-  const firstLine = plain.split("\n", 1)[0];
-  const separator = ["\t", ";"].find((sign) => firstLine.includes(sign)) ?? ",";
-  /** @type {string[][]} */
-  const rows = [];
-  /** @type {string[]} */
-  let row = [];
-  let value = "";
-  let isQuoted = false;
-  const endRow = () => {
-    row.push(value.trim());
-    value = "";
-    if (row.some((cell) => cell !== "")) {
-      rows.push(row);
-    }
-    row = [];
-  };
-  for (let index = 0; index < plain.length; index += 1) {
-    const sign = plain[index];
-    if (sign === '"') {
-      /** @type {boolean} */
-      const isDouble = isQuoted && plain[index + 1] === '"';
-      value += isDouble ? '"' : "";
-      index += isDouble ? 1 : 0;
-      isQuoted = isDouble ? isQuoted : !isQuoted;
-    } else if (sign === separator && !isQuoted) {
-      row.push(value.trim());
-      value = "";
-    } else if (sign === "\n" && !isQuoted) {
-      endRow();
+function finder(images, folder, table) {
+  /** @type {Map<string, File[]>} */
+  const byName = new Map();
+  for (const image of images) {
+    const alike = byName.get(image.name);
+    if (alike === undefined) {
+      byName.set(image.name, [image]);
     } else {
-      value += sign;
+      alike.push(image);
     }
   }
-  endRow();
-  return rows;
+  return (path, line) => {
+    const plain = path.replaceAll("\\", "/").replace(/^(\.\/)+/, "");
+    const named = byName.get(plain.split("/").at(-1) ?? "") ?? [];
+    const exact = named.filter((image) => pathOf(image).join("/") === [folder, plain].filter(Boolean).join("/"));
+    const ending = named.filter((image) => `/${pathOf(image).join("/")}`.endsWith(`/${plain}`));
+    const found = [exact, ending, named].find((files) => files.length > 0) ?? [];
+    if (found.length !== 1) {
+      const reason = found.length === 0 ? "was not chosen" : "is there more than once";
+      throw new PageError(
+        `${table}: line ${line}: image "${shownName(path)}" ${reason}. Choose the table and its images together.`,
+      );
+    }
+    return found[0];
+  };
 }

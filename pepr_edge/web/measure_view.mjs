@@ -170,7 +170,8 @@ function warningsOf(measurement, isOnBattery) {
   if (thirdsS && thirdsS.last > MAX_SLOWING * thirdsS.first) {
     warnings.push(text("slowing"));
   }
-  if (percentilesS.p50 !== null && Math.max(...latenciesS) > MAX_SPREAD * percentilesS.p50) {
+  const limit = MAX_SPREAD * (percentilesS.p50 ?? Infinity);
+  if (latenciesS.some((latency) => latency > limit)) {
     warnings.push(text("otherLoad"));
   }
   if (perLatency > 1) {

@@ -1,17 +1,30 @@
-// Metrics of a classifier with 95 % intervals: those of `pepr_edge.scoring`, from resamples that are drawn
-// here, so that an interval from a bootstrap may differ from that of `pepr-edge evaluate` in its last digits.
+// Metrics of a classifier or grader with 95 % intervals: those of `pepr_edge.scoring`, from resamples that are
+// drawn here, so that an interval from a bootstrap may differ from that of `pepr-edge evaluate` in its last digits.
 
-import { Z_95, exactInterval, generator, quantile, resampler, wilson } from "./intervals.mjs";
+import { calibrationError, calibrationInterval } from "./calibration.mjs";
+import { medianGrade } from "./decision.mjs";
+import { exactInterval, lowestPerfect, quantile, resampler, wilson } from "./intervals.mjs";
+import { area, logOdds, rocOf, sensitivityAt, specificityAt } from "./roc.mjs";
+import { indexOfHighest, meanDefined, once, sum } from "./sums.mjs";
 
+/** @typedef {import("./sums.mjs").Estimate} Estimate */
+/** @typedef {import("./sums.mjs").Weighted} Weighted */
 /** @typedef {{logits: number[][], labels: number[], decisions: number[], positive: number | null,
- *   temperature: number}} Data `decisions` by the stored rule; `positive` of two classes */
-/** @typedef {{value: number, low: number, high: number, n: number}} Estimate */
-/** @typedef {(weights: ArrayLike<number>) => number} Weighted a metric of images that count several times */
+ *   temperature: number, isOrdinal: boolean}} Data `decisions` by the stored rule; `positive` of two classes */
+/** @typedef {(withinClasses: boolean) => Uint16Array[]} Draw */
 
 const LEVEL = 0.9;
-const BINS = 15;
+const AT_LEVEL = /^(sensitivity_at_specificity|specificity_at_sensitivity)_(0\.\d+)$/;
 // These depend on the shares of the classes: their resamples are drawn from all images.
-const OF_SHARES = ["accuracy", "f1", "expected_calibration_error", "cohen_kappa"];
+const OF_SHARES = [
+  "accuracy",
+  "f1",
+  "expected_calibration_error",
+  "cohen_kappa",
+  "quadratic_kappa",
+  "mean_absolute_error",
+];
+export const CALIBRATED = "calibrated_expected_calibration_error";
 
 /**
  * Return all metrics by name; one that is not defined on these images is left out.
@@ -19,89 +32,84 @@ const OF_SHARES = ["accuracy", "f1", "expected_calibration_error", "cohen_kappa"
  * @returns {Record<string, Estimate>}
  */
 export function allFigures(data) {
-  const { logits, labels, temperature } = data;
-  const draw = resampler(labels);
+  const draw = resampler(data.labels);
   /** @type {Record<string, Estimate>} */
   const figures = {};
   for (const [name, weighted] of Object.entries(metricsOf(data))) {
-    const value = weighted(once(labels.length));
-    if (Number.isFinite(value)) {
-      const [low, high] = interval(name, weighted, value, data, draw);
-      figures[name] = { value, low: Math.min(low, value), high: Math.max(high, value), n: labels.length };
+    const found = estimate(name, weighted, data, draw);
+    if (found !== null) {
+      figures[name] = found;
     }
   }
   Object.assign(figures, sharesAtDecision(data));
-  const after = logits.map((row) => row.map((logit) => logit / temperature));
-  const error = calibrationEstimate({ ...data, logits: after }, draw(false));
-  if (error !== null) {
-    figures.calibrated_expected_calibration_error = error;
-  }
+  const after = data.logits.map((row) => row.map((logit) => logit / data.temperature));
+  figures[CALIBRATED] = calibrationEstimate({ ...data, logits: after }, draw(false));
   return figures;
 }
 
 /**
- * @param {number} n
- * @returns {Uint16Array}
+ * Return the figures of a group of images: one metric, null where it is not defined, and those of the decision.
+ * @param {Data} data
+ * @param {string} name
+ * @returns {Record<string, Estimate | null>}
  */
-function once(n) {
-  return new Uint16Array(n).fill(1);
+export function groupFigures(data, name) {
+  const decided = sharesAtDecision(data);
+  if (name in decided || name.endsWith("_at_decision")) {
+    return { [name]: decided[name] ?? null, ...decided };
+  }
+  const [, base, level] = AT_LEVEL.exec(name) ?? [null, name, String(LEVEL)];
+  const weighted = metricsOf(data, Number(level))[base];
+  const first = weighted ? estimate(base, weighted, data, resampler(data.labels)) : null;
+  return { [name]: first, ...decided };
+}
+
+/**
+ * @param {string} name
+ * @param {Weighted} weighted
+ * @param {Data} data
+ * @param {Draw} draw
+ * @returns {Estimate | null}
+ */
+function estimate(name, weighted, data, draw) {
+  const n = data.labels.length;
+  const value = weighted(once(n));
+  if (!Number.isFinite(value)) {
+    return null;
+  }
+  const [low, high] = interval(name, weighted, value, data, draw);
+  return { value, low: Math.min(low, value), high: Math.max(high, value), n };
 }
 
 /**
  * @param {Data} data
+ * @param {number} [level] sensitivity or specificity that is required
  * @returns {Record<string, Weighted>}
  */
-function metricsOf(data) {
-  const { logits, labels } = data;
+function metricsOf(data, level = LEVEL) {
+  const { logits, labels, isOrdinal } = data;
   const classes = logits[0].length;
   const positive = data.positive ?? 1;
-  const highest = logits.map(indexOfHighest);
+  const decided = logits.map(isOrdinal ? medianGrade : indexOfHighest);
   /** @type {(formula: (table: number[][]) => number) => Weighted} */
-  const fromTable = (formula) => (weights) => formula(table(labels, highest, weights, classes));
+  const fromTable = (formula) => (weights) => formula(table(labels, decided, weights, classes));
   const curves = classes === 2 ? [positive] : [...Array(classes).keys()];
-  const rocs = curves.map((label) => rocOf(logits.map((row) => logOdds(row, label)), labels, label));
-  /** @type {(formula: (roc: Roc, weights: ArrayLike<number>) => number) => Weighted} */
+  const rocs = curves.map((label) =>
+    rocOf(logits.map((row) => logOdds(row, label)), labels.map((other) => other === label)),
+  );
+  /** @type {(formula: (roc: import("./roc.mjs").Roc, weights: ArrayLike<number>) => number) => Weighted} */
   const fromRoc = (formula) => (weights) => meanDefined(rocs.map((roc) => formula(roc, weights)));
   return {
+    ...(isOrdinal ? { quadratic_kappa: fromTable(quadraticKappa), mean_absolute_error: fromTable(meanDistance) } : {}),
     accuracy: fromTable((cells) => sum(diagonal(cells)) / sum(cells.map(sum))),
     balanced_accuracy: fromTable((cells) => meanDefined(cells.map((row, label) => row[label] / sum(row)))),
     auroc: fromRoc(area),
     f1: fromTable((cells) => f1(cells, classes === 2 ? positive : null)),
-    sensitivity_at_specificity: fromRoc(sensitivityAt),
-    specificity_at_sensitivity: fromRoc(specificityAt),
+    sensitivity_at_specificity: fromRoc((roc, weights) => sensitivityAt(roc, weights, level)),
+    specificity_at_sensitivity: fromRoc((roc, weights) => specificityAt(roc, weights, level)),
     expected_calibration_error: calibrationError(logits, labels),
     cohen_kappa: fromTable(kappa),
   };
-}
-
-/**
- * @param {number[]} row
- * @returns {number}
- */
-function indexOfHighest(row) {
-  return row.indexOf(Math.max(...row));
-}
-
-/**
- * @param {ArrayLike<number>} values
- * @returns {number}
- */
-function sum(values) {
-  let total = 0;
-  for (let index = 0; index < values.length; index += 1) {
-    total += values[index];
-  }
-  return total;
-}
-
-/**
- * Return the mean of the values that are defined; NaN if none is.
- * @param {number[]} values
- * @returns {number}
- */
-function meanDefined(values) {
-  const defined = values.filter(Number.isFinite);
-  return sum(defined) / defined.length;
 }
 
 /**
@@ -159,143 +167,38 @@ function kappa(cells) {
 }
 
 /**
- * Return log p - log(1 - p) of one class.
- * @param {number[]} row
- * @param {number} label
+ * Agreement of grades and decisions beyond chance; a wrong one counts by the square of its distance.
+ * Source: Cohen 1968.
+ * @param {number[][]} cells
  * @returns {number}
  */
-function logOdds(row, label) {
-  const others = row.filter((_, index) => index !== label).sort((a, b) => a - b);
-  const highest = others[others.length - 1];
-  return row[label] - highest - Math.log(sum(others.map((other) => Math.exp(other - highest))));
-}
-
-/** @typedef {{positives: number[], negatives: number[]}[]} Roc images of equal score, by descending score */
-
-/**
- * @param {number[]} scores
- * @param {number[]} labels
- * @param {number} positive
- * @returns {Roc}
- */
-function rocOf(scores, labels, positive) {
-  const order = scores.map((_, index) => index).sort((a, b) => scores[b] - scores[a]);
-  /** @type {Roc} */
-  const groups = [];
-  order.forEach((image, rank) => {
-    if (rank === 0 || scores[image] !== scores[order[rank - 1]]) {
-      groups.push({ positives: [], negatives: [] });
-    }
-    const group = groups[groups.length - 1];
-    (labels[image] === positive ? group.positives : group.negatives).push(image);
-  });
-  return groups;
-}
-
-/**
- * Return the weights of the positives and of the negatives of each group, and their sums.
- * @param {Roc} roc
- * @param {ArrayLike<number>} weights
- */
-function weighed(roc, weights) {
-  /** @type {(images: number[]) => number} */
-  const weight = (images) => images.reduce((total, image) => total + weights[image], 0);
-  const groups = roc.map(({ positives, negatives }) => [weight(positives), weight(negatives)]);
-  return { groups, all: sum(groups.map(([p]) => p)), none: sum(groups.map(([, n]) => n)) };
-}
-
-/**
- * @param {Roc} roc
- * @param {ArrayLike<number>} weights
- * @returns {number}
- */
-function area(roc, weights) {
-  const { groups, all, none } = weighed(roc, weights);
-  let above = 0;
-  let pairs = 0;
-  for (const [positives, negatives] of groups) {
-    pairs += negatives * (2 * above + positives);
-    above += positives;
-  }
-  return pairs / (2 * all * none);
-}
-
-/**
- * @param {Roc} roc
- * @param {ArrayLike<number>} weights
- * @returns {number}
- */
-function sensitivityAt(roc, weights) {
-  const { groups, all, none } = weighed(roc, weights);
-  let above = 0;
-  let alarms = 0;
-  for (const [positives, negatives] of groups) {
-    alarms += negatives;
-    if (negatives > 0 && (none - alarms) / none < LEVEL) {
-      break;
-    }
-    above += positives;
-  }
-  return none > 0 ? above / all : NaN;
-}
-
-/**
- * @param {Roc} roc
- * @param {ArrayLike<number>} weights
- * @returns {number}
- */
-function specificityAt(roc, weights) {
-  const { groups, all, none } = weighed(roc, weights);
-  let found = 0;
-  let alarms = 0;
-  for (const [positives, negatives] of groups) {
-    found += positives;
-    alarms += negatives;
-    if (positives > 0 && found / all >= LEVEL) {
-      break;
-    }
-  }
-  return all > 0 ? (none - alarms) / none : NaN;
-}
-
-/**
- * Return the bin of each image by the probability of its class, that probability, and by how much it misses.
- * @param {number[][]} logits
- * @param {number[]} labels
- */
-function gapsOf(logits, labels) {
-  return logits.map((row, index) => {
-    const best = indexOfHighest(row);
-    const shares = row.map((logit) => Math.exp(logit - row[best]));
-    const probability = shares[best] / sum(shares);
-    let bin = 0;
-    while (bin < BINS - 1 && (bin + 1) / BINS < probability) {
-      bin += 1;
-    }
-    return { bin, probability, gap: Number(best === labels[index]) - probability };
-  });
-}
-
-/**
- * @param {number[][]} logits
- * @param {number[]} labels
- * @returns {Weighted}
- */
-function calibrationError(logits, labels) {
-  const gaps = gapsOf(logits, labels);
-  return (weights) => {
-    const byBin = new Float64Array(BINS);
-    gaps.forEach(({ bin, gap }, index) => {
-      byBin[bin] += weights[index] * gap;
+function quadraticKappa(cells) {
+  const n = sum(cells.map(sum));
+  let distance = 0;
+  let byChance = 0;
+  cells.forEach((row, label) => {
+    row.forEach((count, decided) => {
+      distance += count * (label - decided) ** 2;
+      byChance += sum(row) * column(cells, decided) * (label - decided) ** 2;
     });
-    return sum(byBin.map(Math.abs)) / sum(weights);
-  };
+  });
+  return byChance > 0 ? (byChance - n * distance) / byChance : NaN;
+}
+
+/**
+ * Mean number of grades between decision and label.
+ * @param {number[][]} cells
+ * @returns {number}
+ */
+function meanDistance(cells) {
+  const distances = cells.flatMap((row, label) => row.map((count, decided) => count * Math.abs(label - decided)));
+  return sum(distances) / sum(cells.map(sum));
 }
 
 /**
  * @param {Data} data
  * @param {Uint16Array[]} counts resamples
- * @returns {Estimate | null}
+ * @returns {Estimate}
  */
 function calibrationEstimate({ logits, labels }, counts) {
   const weighted = calibrationError(logits, labels);
@@ -309,7 +212,7 @@ function calibrationEstimate({ logits, labels }, counts) {
  * @param {Weighted} weighted
  * @param {number} value
  * @param {Data} data
- * @param {(withinClasses: boolean) => Uint16Array[]} draw
+ * @param {Draw} draw
  * @returns {[number, number]}
  */
 function interval(name, weighted, value, { logits, labels }, draw) {
@@ -321,48 +224,13 @@ function interval(name, weighted, value, { logits, labels }, draw) {
     return calibrationInterval(logits, labels, weighted, value, counts);
   }
   const drawn = counts.map(weighted).filter(Number.isFinite);
-  return [quantile(drawn, 0.025), quantile(drawn, 0.975)];
-}
-
-/**
- * Value minus bias, plus or minus 1.96 standard errors; see `pepr_edge.scoring.intervals`.
- * @param {number[][]} logits
- * @param {number[]} labels
- * @param {Weighted} weighted
- * @param {number} value
- * @param {Uint16Array[]} counts
- * @returns {[number, number]}
- */
-function calibrationInterval(logits, labels, weighted, value, counts) {
-  const n = labels.length;
-  const gaps = gapsOf(logits, labels);
-  const byBin = new Float64Array(BINS);
-  gaps.forEach(({ bin, gap }) => {
-    byBin[bin] += gap;
-  });
-  const signed = gaps.map(({ bin, gap }) => Math.sign(byBin[bin]) * gap);
-  const mean = sum(signed) / n;
-  const deviation = Math.sqrt(sum(signed.map((gap) => (gap - mean) ** 2)) / n);
-  const bias = sum(counts.map(weighted)) / counts.length - value;
-  const half = (Z_95 * deviation) / Math.sqrt(n);
-  const random = generator(1);
-  const calibrated = counts.map(() => {
-    const bins = new Float64Array(BINS);
-    gaps.forEach(({ bin, probability }) => {
-      bins[bin] += Number(random() < probability) - probability;
-    });
-    return sum(bins.map(Math.abs)) / n;
-  });
-  const low = value <= quantile(calibrated, 0.95) ? 0 : value - bias - half;
-  return [clipped(low), clipped(value - bias + half)];
-}
-
-/**
- * @param {number} value
- * @returns {number}
- */
-function clipped(value) {
-  return Math.min(1, Math.max(0, value));
+  const [low, high] = [quantile(drawn, 0.025), quantile(drawn, 0.975)];
+  if (value === 1 && low === 1) {
+    const ofClasses = [...new Set(labels)].map((label) => labels.filter((other) => other === label).length);
+    const parts = name === "balanced_accuracy" ? ofClasses.length : 1;
+    return [lowestPerfect(OF_SHARES.includes(name) ? [labels.length] : ofClasses, parts), high];
+  }
+  return [low, high];
 }
 
 /**

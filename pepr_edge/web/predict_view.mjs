@@ -1,6 +1,7 @@
 // The section "Predict": images in, classes with their probabilities out, as `pepr-edge predict`.
 
 import { classify } from "./classify.mjs";
+import { hasFindings } from "./decision.mjs";
 import { element, fileChoice, pause, statusLine } from "./dom.mjs";
 import { errorLine, shownName } from "./errors.mjs";
 import { formName } from "./state.mjs";
@@ -13,6 +14,8 @@ import { percent, text } from "./texts.mjs";
 const ACCEPT = "image/png,image/jpeg,.png,.jpg,.jpeg";
 // More lines help nobody on a phone, and previews take memory.
 const MAX_PREVIEWS = 200;
+// Classes or findings whose probabilities are shown.
+const MAX_SHARES = 5;
 
 /**
  * Return the section.
@@ -95,10 +98,18 @@ function ruleLine(entry) {
   if (decision.kind === "median") {
     return text("medianLine");
   }
+  if (hasFindings(decision)) {
+    const thresholds = decision.thresholds ?? [];
+    const each = entry.form.labels
+      .slice(0, MAX_SHARES)
+      .map((label, finding) => `${shownName(label)} ${percent(thresholds[finding] ?? 0.5)}`);
+    const more = entry.form.labels.length > MAX_SHARES ? "; ..." : "";
+    return text("findingsLine", { thresholds: each.join("; ") + more });
+  }
   if (decision.threshold === null) {
     return text("highestLine");
   }
-  return text("thresholdLine", { percent: percent(decision.threshold), label: decision.positive ?? "" });
+  return text("thresholdLine", { percent: percent(decision.threshold), label: shownName(decision.positive ?? "") });
 }
 
 /**
@@ -156,8 +167,8 @@ function predictionLines(prediction, entry) {
   const { labels } = entry.form;
   const order = labels.map((_, index) => index).sort((a, b) => prediction.shares[b] - prediction.shares[a]);
   const shares = order
-    .slice(0, 5)
-    .map((index) => text("probability", { label: labels[index], percent: percent(prediction.shares[index]) }));
+    .slice(0, MAX_SHARES)
+    .map((index) => text("probability", { label: shownName(labels[index]), percent: percent(prediction.shares[index]) }));
   const head =
     prediction.referral === null
       ? [element("p", { class: "label" }, prediction.label)]

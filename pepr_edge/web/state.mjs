@@ -1,6 +1,6 @@
 // What the sections of the page share: the kit, which models pass, the open model, what was measured.
 
-import { PageError, errorLine } from "./errors.mjs";
+import { PageError, errorLine, shownName } from "./errors.mjs";
 import { openModel } from "./runtime.mjs";
 import { selfTest } from "./selftest.mjs";
 import { text } from "./texts.mjs";
@@ -118,6 +118,6 @@ export class State {
  * @returns {string}
  */
 export function formName(entry) {
-  const { architecture, variant } = entry.form;
+  const [architecture, variant] = [entry.form.architecture, entry.form.variant].map(shownName);
   return text(entry.provider === "webgpu" ? "formOn" : "form", { architecture, variant });
 }

@@ -49,6 +49,8 @@ const TEXTS = {
     thresholdLine: "From {percent} on, the answer is {label}.",
     highestLine: "The class with the highest probability is the answer.",
     medianLine: "The answer is the grade in the middle of the probabilities.",
+    findingsLine: "Each finding has a threshold of its own, from which it is named: {thresholds}.",
+    noFinding: "no finding",
     uncalibrated: "These probabilities are not calibrated.",
     referred: "Refer to a person",
     likely: "It would say {label}.",
@@ -92,18 +94,39 @@ const TEXTS = {
     chooseFolder: "Choose a folder",
     chooseTable: "Choose a table and its images",
     evaluateStays:
-      "A folder with a folder for each class, or a .csv file with the columns path and label. The report holds no image, no file name, and no number below 5.",
+      "A folder with a folder for each class, or a .csv file with the columns path and label (of several findings a column of 0 and 1 for each). The report holds no image, no file name, and no number below 5.",
     evaluated: "{n} images evaluated, {faults} could not be.",
     evaluateNone: "Nothing is evaluated yet.",
     saveEvaluation: "Save the evaluation",
     evaluationSaved: "Saved as {file}. Send it back: pepr-edge rank RUN_DIR --field {file}",
     metricsTable: "Figures on {n} images",
+    groupsLabel: "Subgroups (columns of the table, with commas between; may stay empty)",
+    computing: "Computing the figures ...",
+    leftOut: "{n} of other splits or outside of class folders left out.",
+    findingsTable: "Images by finding and answer",
+    finding: "Finding",
+    foundRight: "found",
+    missed: "missed",
+    falseAlarm: "false alarm",
+    leftRight: "rightly not named",
+    groupsTable: "By {column}: {metric}.",
+    group: "Group",
+    images: "Images",
+    worst: "the worst",
+    hiddenGroups: "{n} groups with too few images are hidden.",
     confusionTable: "Images by class (rows) and answer (columns)",
     trueClass: "Class",
     metric: "Figure",
     value: "Value",
     interval: "95 % interval",
     moreFaults: "and {n} more",
+    metric_quadratic_kappa: "quadratic kappa",
+    metric_mean_absolute_error: "mean absolute error, in grades",
+    metric_mean_auroc: "mean AUROC over the findings",
+    metric_mean_average_precision: "mean average precision over the findings",
+    metric_mean_f1_at_decision: "mean F1 of its decisions",
+    metric_mean_sensitivity_at_decision: "mean sensitivity of its decisions",
+    metric_mean_specificity_at_decision: "mean specificity of its decisions",
     metric_accuracy: "accuracy",
     metric_balanced_accuracy: "balanced accuracy",
     metric_auroc: "AUROC",
@@ -130,6 +153,15 @@ const TEXTS = {
 
 /** The language of the page. */
 export const LANGUAGE = "en";
+
+/**
+ * True if there is such a text.
+ * @param {string} key
+ * @returns {boolean}
+ */
+export function hasText(key) {
+  return Object.hasOwn(TEXTS[LANGUAGE], key);
+}
 
 /**
  * Return a text, with its {names} replaced.

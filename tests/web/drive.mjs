@@ -1,4 +1,4 @@
-// Drives the page in a browser. Reads {"browser", "executable", "url", "files", "folder", "measure"}; prints
+// Drives the page in a browser. Reads a job: browser, executable, url, files, measure, evaluate, folder; prints
 // what the page says, what it asked for, and what the accessibility checker finds.
 
 import { readFileSync } from "node:fs";
@@ -96,8 +96,14 @@ if (job.measure) {
   found.report = await saved("Save the measurements");
 }
 if (job.evaluate) {
-  await page.locator("#evaluate-files").setInputFiles(job.evaluate);
-  found.evaluate = await settled("#evaluate");
+  found.evaluations = [];
+  for (const { model, files, folder, groups } of job.evaluate) {
+    await page.locator("#evaluate-model").selectOption(String(model));
+    await page.locator("#evaluate-groups").fill(groups ?? "");
+    await page.locator(folder ? "#evaluate-folder" : "#evaluate-files").setInputFiles(folder ?? files);
+    found.evaluations.push(await settled("#evaluate"));
+  }
+  found.evaluateTables = await page.locator("#evaluate table caption").allInnerTexts();
   found.evaluation = await saved("Save the evaluation");
 }
 if (!isFirefox) {

@@ -156,7 +156,7 @@ def check_found(found: dict[str, Any], kit: Path, images: list[str], url: str) -
 @pytest.mark.parametrize("browser", list(BROWSERS))
 def test_from_a_file(browser: str, kit: Path, images: list[str], labelled: list[str]) -> None:
     url = (kit / PAGE).as_uri()
-    found = driven(browser, url, files=images, measure=True, evaluate=labelled)
+    found = driven(browser, url, files=images, measure=True, evaluate=[{"model": 0, "files": labelled}])
     check_found(found, kit, images, url)
     check_evaluation(found["evaluation"], kit, labelled)
     serious = [one for one in found["axe"] if one["impact"] in ("serious", "critical")]

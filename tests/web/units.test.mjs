@@ -9,7 +9,8 @@ import { Float, canonicalJson, floatText } from "../../pepr_edge/web/canonical_j
 import { confidence, decide, probabilities } from "../../pepr_edge/web/decision.mjs";
 import { namesOf } from "../../pepr_edge/web/device.mjs";
 import { errorLine, shownName } from "../../pepr_edge/web/errors.mjs";
-import { readLabelled, readRows } from "../../pepr_edge/web/labelled.mjs";
+import { readRows } from "../../pepr_edge/web/csv.mjs";
+import { readLabelled } from "../../pepr_edge/web/labelled.mjs";
 import { exifOrientation, upright } from "../../pepr_edge/web/orientation.mjs";
 import { decode } from "../../pepr_edge/web/preprocess.mjs";
 import {
@@ -117,33 +118,104 @@ test("broken files are one line each", async () => {
 
 test("names and errors of others become one short line", () => {
   assert.equal(shownName("a\n\u202eb.png"), "a??b.png");
-  assert.equal(shownName("x".repeat(200)).length, 80);
+  assert.equal(shownName("x".repeat(10000)).length, 80);
+  assert.equal(shownName("سلیم\u200cها"), "\u2068سلیم\u200cها\u2069");
+  assert.equal(shownName(`a${"\u0301".repeat(500)}`).length, 5);
   assert.equal(errorLine(new Error("first\nsecond")), "first");
 });
 
 /** Return what a browser tells of a chosen file. */
 function chosen(path, content = "") {
   const name = path.split("/").at(-1);
-  return { name, webkitRelativePath: path.includes("/") ? path : "", size: content.length, text: async () => content };
+  const bytes = utf8(content);
+  const webkitRelativePath = path.includes("/") ? path : "";
+  return { name, webkitRelativePath, size: bytes.length, arrayBuffer: async () => bytes.buffer };
+}
+
+const FORM = { labels: LABELS, decision: null, subgroups: ["Sex"] };
+const FINDINGS = { labels: ["edema", "mass"], decision: { kind: "thresholds" }, subgroups: [] };
+
+/** Return the names of images and their labels. */
+async function labelled(files, form = FORM, groups = []) {
+  const { images } = await readLabelled(files, form, groups);
+  return images.map(({ file, label }) => [file.name, label]);
 }
 
 test("labels come from folders, and of a dataset the test images count", async () => {
-  const plain = ["set/Normal/b.png", "set/normal/a.jpg", "set/pneumonia/c.png", "set/readme.txt"].map((path) => chosen(path));
-  const found = await readLabelled(plain, LABELS);
-  assert.deepEqual(found.map(({ file, label }) => [file.name, label]), [["b.png", 0], ["a.jpg", 0], ["c.png", 1]]);
-  const split = ["d/train/normal/a.png", "d/test/pneumonia/b.png"].map((path) => chosen(path));
-  assert.deepEqual((await readLabelled(split, LABELS)).map(({ file }) => file.name), ["b.png"]);
-  await assert.rejects(readLabelled([chosen("d/other/a.png")], LABELS), /"other", expected one of/);
-  await assert.rejects(readLabelled([chosen("readme.txt")], LABELS), /no labelled images/);
+  const paths = ["set/Normal/b.png", "set/normal/p1/a.jpg", "set/pneumonia/c.tif", "set/readme.txt", "set/top.png"];
+  const plain = paths.map((path) => chosen(path));
+  assert.deepEqual(await labelled(plain), [["b.png", 0], ["a.jpg", 0], ["c.tif", 1]]);
+  assert.equal((await readLabelled(plain, FORM)).leftOut, 1);
+  const split = ["d/train_set/normal/a.png", "d/Test/pneumonia/b.png", "d/valid/normal/c.png"].map((path) => chosen(path));
+  assert.deepEqual(await labelled(split), [["b.png", 1]]);
+  await assert.rejects(labelled([chosen("d/other/a.png")]), /"other", expected one of/);
+  await assert.rejects(labelled([chosen("readme.txt")]), /no labelled images/);
+  await assert.rejects(labelled(plain, FORM, ["sex"]), /a folder has no columns/);
+  await assert.rejects(labelled(plain, FINDINGS), /several findings, expected a .csv/);
 });
 
-test("labels come from a table", async () => {
-  const table = 'Path;Label\nx/a.png;"pneumonia"\nb.png;normal\n';
+test("labels and groups come from a table", async () => {
+  const table = 'Path;Label;sex;age\nx/a.png;"pneumonia";f;\nb.png;normal;m;30\n';
   const files = [chosen("t.csv", table), chosen("a.png"), chosen("b.png")];
-  assert.deepEqual((await readLabelled(files, LABELS)).map(({ label }) => label), [1, 0]);
-  await assert.rejects(readLabelled(files.slice(0, 2), LABELS), /"b.png" was not chosen/);
-  await assert.rejects(readLabelled([chosen("t.csv", "a,b\n"), ...files.slice(1)], LABELS), /no columns path/);
-  assert.deepEqual(readRows('a,"b ""c"", d"\r\n\n1,2'), [["a", 'b "c", d'], ["1", "2"]]);
+  const found = await readLabelled(files, FORM, ["AGE"]);
+  assert.deepEqual(found.images.map(({ label, groups }) => [label, ...groups]), [[1, "", "f"], [0, "30", "m"]]);
+  assert.deepEqual(found.columns, ["AGE", "Sex"]);
+  await assert.rejects(labelled(files, FORM, ["site"]), /no column "site" for subgroups/);
+  await assert.rejects(labelled(files.slice(0, 2)), /line 3: image "b.png" was not chosen/);
+  const wrong = {
+    "a,b\n1,2\n": /no column path/,
+    "path\na.png\n": /no column label/,
+    "path,label\na.png\n": /line 2: 1 values, expected 2/,
+    "path,label,PATH\n": /duplicate column "path"/,
+    "path,label\na.png,normal\nx/a.png,normal\n": /line 3: x.a.png is also in line 2/,
+    'path,label\n"a.png,normal\n': /quote in the table has no end/,
+    "path,label\na.png,\u0000": /not a CSV file in UTF-8/,
+    "path,label\na.png,tumour\n": /"tumour", expected one of: normal, pneumonia/,
+  };
+  for (const [content, message] of Object.entries(wrong)) {
+    await assert.rejects(labelled([chosen("t.csv", content), ...files.slice(1)]), message);
+  }
+});
+
+test("patients are no groups", async () => {
+  const numbers = Array.from({ length: 21 }, (_, number) => number);
+  const table = `path,label,name\n${numbers.map((number) => `${number}.png,normal,patient ${number}`).join("\n")}`;
+  const files = [chosen("t.csv", table), ...numbers.map((number) => chosen(`${number}.png`))];
+  await assert.rejects(labelled(files, FORM, ["name"]), /21 different values, expected at most 20/);
+  const long = chosen("t.csv", `path,label,name\n0.png,normal,${"x".repeat(101)}\n`);
+  await assert.rejects(labelled([long, files[1]], FORM, ["name"]), /at most 100 characters/);
+});
+
+test("several findings come from columns, or from one", async () => {
+  const images = ["a", "b", "c"].map((name) => chosen(`${name}.png`));
+  const columns = chosen("t.csv", "path,mass,Edema\na.png,0,1\nb.png,1.0,0\nc.png,0,0\n");
+  const expected = [["a.png", [1, 0]], ["b.png", [0, 1]], ["c.png", [0, 0]]];
+  assert.deepEqual(await labelled([columns, ...images], FINDINGS), expected);
+  const joined = chosen("t.csv", "path,label\na.png,Edema\nb.png,mass\nc.png,No Finding\n");
+  assert.deepEqual(await labelled([joined, ...images], FINDINGS), expected);
+  const both = chosen("t.csv", "path,label\na.png,mass|edema\n");
+  assert.deepEqual(await labelled([both, images[0]], FINDINGS), [["a.png", [1, 1]]]);
+  const wrong = chosen("t.csv", "path,mass,edema\na.png,maybe,0\n");
+  await assert.rejects(labelled([wrong, images[0]], FINDINGS), /line 2: column "mass" has the value "maybe"/);
+  await assert.rejects(labelled([chosen("t.csv", "path,mass\na.png,1\n"), images[0]], FINDINGS), /no column "edema"/);
+});
+
+test("tables are read as people save them", () => {
+  /** @type {(content: string, separator?: string) => string[][]} */
+  const rows = (content, separator = ",") => readRows(content, separator).map(({ values }) => values);
+  assert.deepEqual(rows('a,"b ""c"", d"\r\n\n1,2'), [["a", 'b "c", d'], ["1", "2"]]);
+  assert.deepEqual(rows('"x\ny"\tz', "\t"), [["x\ny", "z"]]);
+  assert.deepEqual(readRows('a\n"b\nc"\nd', ",").map(({ line }) => line), [1, 3, 4]);
+});
+
+test("a long table is read in a moment", async () => {
+  const count = 20000;
+  const numbers = Array.from({ length: count }, (_, number) => number);
+  const content = `path,label\n${numbers.map((number) => `x/${number}.png,normal`).join("\n")}\n`;
+  const files = [chosen("t.csv", content), ...numbers.map((number) => chosen(`set/x/${number}.png`))];
+  const begin = performance.now();
+  assert.equal((await labelled(files)).length, count);
+  assert.ok(performance.now() - begin < 10000); // minutes, if each row looked at each file
 });
 
 test("the device is told by its class alone", () => {
