@@ -66,7 +66,10 @@ class DatasetSummary:
     def facts(self) -> ImageFacts:
         """What settings are chosen by."""
         return ImageFacts(
-            train_images=self.images["train"], classes=len(self.labels), side_px=self.shorter_side_px
+            train_images=self.images["train"],
+            classes=len(self.labels),
+            side_px=self.shorter_side_px,
+            imbalance=self.imbalance if self.task in ("binary", "multiclass") else None,
         )
 
 

@@ -210,7 +210,9 @@ KEYS: dict[str, str] = {
     ),
     "score": "How the ranking is computed.",
     "score.performance": (
-        "The metric, for example accuracy, balanced_accuracy, auroc, f1 or sensitivity_at_specificity_0.95."
+        "The metric, for example accuracy, balanced_accuracy, auroc, f1 or sensitivity_at_specificity_0.95. "
+        "Absent: that of the task; or balanced_accuracy, if other settings are left to the images and the "
+        "classes are very unequal."
     ),
     "score.floor": (
         "Min validation performance of a ranked model. In any case a model needs to be shown to beat the "

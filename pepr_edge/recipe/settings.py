@@ -18,6 +18,7 @@ from pepr_edge.recipe.recipe import Candidates, Recipe
 from pepr_edge.recipe.training import Train
 from pepr_edge.records import ImageFacts, RunSettings
 from pepr_edge.tasks import DEFAULT_TASK, TaskKind, task_of
+from pepr_edge.text.units import metric
 
 SIZES_PX = (32, 64, 128, 224)
 MAX_PX = 128  # larger images train for days on a processor
@@ -44,6 +45,10 @@ MIN_PATIENCE = 5
 # Nor before this share of the epochs has passed without improvement: the learning rate falls until the last
 # epoch, and validation improves most at the end, after up to 27 of 55 epochs without (docs/training.md).
 PATIENCE_SHARE = 0.5
+
+# From this number of images of the most frequent class per image of the rarest: a model that weighs all
+# classes alike is hardly more often right than one that always gives the most frequent class.
+UNEQUAL = 4.0
 
 TRAIN_KEYS = ("epochs", "batch_size", "learning_rate", "patience")
 SIZE_KEY = "candidates.image_size_px"
@@ -110,6 +115,7 @@ def choose(recipe: Recipe, facts: ImageFacts) -> RunSettings:
         learning_rate=LEARNING_RATE if train.learning_rate == AUTO else None,
         patience=_patience(facts, epochs, batch_size) if train.patience == AUTO else None,
         image_sizes_px=sizes_px,
+        performance=_performance(facts, recipe),
     )
 
 
@@ -125,6 +131,13 @@ def _patience(facts: ImageFacts, epochs: int, batch_size: int) -> int:
     of_steps = math.ceil(PATIENCE_STEPS * batch_size / max(1, facts.train_images))
     of_epochs = math.ceil(PATIENCE_SHARE * epochs)
     return min(epochs, max(MIN_PATIENCE, of_steps, of_epochs))
+
+
+def _performance(facts: ImageFacts, recipe: Recipe) -> str | None:
+    """Return balanced accuracy for very unequal classes, if the recipe names no metric; else None."""
+    is_named = "performance" in recipe.score.model_fields_set
+    is_unequal = facts.imbalance is not None and facts.imbalance >= UNEQUAL
+    return "balanced_accuracy" if is_unequal and not is_named and recipe.train.class_balanced else None
 
 
 def _size_px(facts: ImageFacts, recipe: Recipe) -> int:
@@ -158,7 +171,8 @@ def resolve(recipe: Recipe, settings: RunSettings | None, kind: TaskKind = DEFAU
     train = values["train"]
     candidates = values["candidates"]
     if "performance" not in recipe.score.model_fields_set:
-        values["score"]["performance"] = task_of(kind).DEFAULT_PERFORMANCE
+        chosen = settings.performance if settings is not None else None
+        values["score"]["performance"] = chosen or task_of(kind).DEFAULT_PERFORMANCE
     if settings is not None:
         for name in TRAIN_KEYS:
             if train[name] == AUTO:
@@ -190,12 +204,17 @@ def settings_line(settings: RunSettings) -> str:
         parts.append(f"patience {settings.patience}")
     if settings.image_sizes_px:
         parts.append(_sizes_text(settings.image_sizes_px))
+    if settings.performance is not None:
+        parts.append(f"ranked by {metric(settings.performance)}")
     return f"{', '.join(parts)} (from {facts_text(settings.facts)})"
 
 
 def facts_text(facts: ImageFacts) -> str:
     """Return what settings are chosen by, as text."""
-    return f"{facts.train_images:,} training images of {facts.side_px} px, {facts.classes} classes"
+    text = f"{facts.train_images:,} training images of {facts.side_px} px, {facts.classes} classes"
+    if facts.imbalance is not None and facts.imbalance >= UNEQUAL:
+        text += f", the most frequent with {facts.imbalance:.0f} times as many images as the rarest"
+    return text
 
 
 def _sizes_text(sizes_px: dict[str, int]) -> str:

@@ -141,17 +141,23 @@ class DataFacts(Record):
 
 
 class ImageFacts(Record):
-    """What "auto" settings are chosen by. `side_px`: the median of the shorter sides of a sample."""
+    """What "auto" settings are chosen by. `side_px`: the median of the shorter sides of a sample.
+
+    `imbalance`: images of the most frequent class per image of the rarest; None if labels are no classes, and
+    in a run directory of version 0.1.
+    """
 
     train_images: Count
     classes: Count
     side_px: Count
+    imbalance: NonNegative | None = None
 
 
 class RunSettings(Record):
     """The settings that a recipe leaves to the images ("auto"), as a run chose them.
 
     None or empty: the recipe says it itself. `image_sizes_px` has the size of each architecture.
+    `performance`: the metric of the ranking, if unequal classes ask for another one than the task's.
     """
 
     facts: ImageFacts
@@ -160,6 +166,7 @@ class RunSettings(Record):
     learning_rate: NonNegative | None = None
     patience: Count | None = None
     image_sizes_px: dict[str, Count] = Field(default={})
+    performance: str | None = None
 
 
 class RunInfo(Versioned):

@@ -37,8 +37,10 @@ def recipe(architectures: Any = ("resnet18d",), size_px: Any = "auto", **train: 
     )
 
 
-def facts(images: int = 546, side_px: int = 28, classes: int = 2) -> ImageFacts:
-    return ImageFacts(train_images=images, classes=classes, side_px=side_px)
+def facts(
+    images: int = 546, side_px: int = 28, classes: int = 2, imbalance: float | None = None
+) -> ImageFacts:
+    return ImageFacts(train_images=images, classes=classes, side_px=side_px, imbalance=imbalance)
 
 
 @given(st.integers(1, 10**7), st.integers(1, 5000), st.integers(2, 200))
@@ -129,3 +131,25 @@ def test_the_line_names_the_values_and_what_they_follow_from() -> None:
 
 def test_a_run_and_a_recipe_have_the_same_defaults() -> None:
     assert ResolvedTrain().model_dump() == Train().model_dump()
+
+
+@pytest.mark.parametrize(
+    ("imbalance", "balanced", "metric", "ranked_by"),
+    [
+        (2.9, True, None, "accuracy"),
+        (20.0, True, None, "balanced_accuracy"),
+        (20.0, False, None, "accuracy"),
+        (20.0, True, "auroc", "auroc"),
+        (None, True, None, "accuracy"),
+    ],
+)
+def test_very_unequal_classes_are_ranked_by_balanced_accuracy(
+    imbalance: float | None, balanced: bool, metric: str | None, ranked_by: str
+) -> None:
+    """With 20 images to 1, always giving the more frequent class has an accuracy of 0.95."""
+    written = recipe(**ALL_AUTO, class_balanced=balanced)
+    if metric is not None:
+        written = Recipe.model_validate({**written.model_dump(), "score": {"performance": metric}})
+    settings = choose(written, facts(imbalance=imbalance))
+    assert resolve(written, settings, "binary").score.performance == ranked_by
+    assert ("balanced accuracy" in settings_line(settings)) is (ranked_by == "balanced_accuracy")
