@@ -21,6 +21,16 @@ def is_of_decision(name: str) -> bool:
     return name.removeprefix("val_") in FIGURES
 
 
+def without_threshold(manifest: Manifest) -> str:
+    """Return a line on the figures that leave the threshold aside; empty if there is none."""
+    if manifest.decision is None or manifest.decision.threshold is None:
+        return ""
+    return (
+        "Accuracy, balanced accuracy, Cohen's kappa and F1 in this table count the more probable class. "
+        "`predict` decides by the threshold below, and so does the table by class.\n"
+    )
+
+
 def decision_section(manifest: Manifest) -> str:
     """Return the section in Markdown; empty for a bundle of an earlier version."""
     decision = manifest.decision

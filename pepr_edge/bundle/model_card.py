@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pepr_edge.bundle.card_about import about_section
-from pepr_edge.bundle.card_decision import decision_section, is_of_decision
+from pepr_edge.bundle.card_decision import decision_section, is_of_decision, without_threshold
 from pepr_edge.bundle.card_refer import refer_section
 from pepr_edge.bundle.card_subgroups import by_group, subgroups_section
 from pepr_edge.bundle.card_use import how_to_use
@@ -52,7 +52,7 @@ def model_card(manifest: Manifest, data: DataInfo, confusion: NDArray[np.integer
     Args:
         manifest: of the bundle; all figures come from it.
         data: the data that the model was trained and tested on.
-        confusion: test images by true class (rows) and predicted class (columns), shape (classes, classes).
+        confusion: test images by true class (rows) and decision (columns), shape (classes, classes).
     """
     sections = (
         _head(manifest),
@@ -157,7 +157,7 @@ Measured on `model.onnx` with {_runtime(manifest.profile.settings)}.
 {table}
 
 {majority_sentence(data)} {by_group(manifest)}
-{_positive(data)}{_seeds(manifest)}
+{_positive(data)}{without_threshold(manifest)}{_seeds(manifest)}
 {_against_float32(manifest.quality)}{_by_class(manifest, confusion)}"""
     baseline = chance_level(manifest.performance_metric, data.majority_baseline, len(manifest.labels))
     test = manifest.performance.get(manifest.performance_metric)
@@ -237,7 +237,7 @@ def _confusion(labels: Sequence[str], confusion: NDArray[np.integer] | None) -> 
         recall = score(float(row[number] / row.sum())) if row.sum() else MISSING
         rows.append((name, *(count(cell) for cell in row), recall))
     table = table_of(("true class", *names, "recall"), rows)
-    return f"Test images by true class (rows) and predicted class (columns):\n\n{table}"
+    return f"Test images by true class (rows) and decision (columns):\n\n{table}"
 
 
 def _on_the_device(manifest: Manifest) -> str:
@@ -388,5 +388,6 @@ def _provenance(manifest: Manifest) -> str:
         ("bounds of the scores", plain("; ".join(bounds))),
         ("id of the set of models", plain(manifest.set_id)),
     ]
+    text = f"## Provenance\n\n{table_of(('item', 'value'), rows)}"
     files = [(plain(name), f"`{digest}`") for name, digest in manifest.files.items()]
-    return f"## Provenance\n\n{table_of(('item', 'value'), rows)}\n\n{table_of(('file', 'sha256'), files)}"
+    return f"{text}\n\n{table_of(('file', 'sha256'), files)}" if files else text

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pepr_edge.bundle.hub import decisions_of, hub_config, hub_preprocessor
 from pepr_edge.bundle.model_card import model_card
@@ -37,10 +39,11 @@ from pepr_edge.run_dir.owned import is_os_metadata, replace_tree, staging_folder
 from pepr_edge.run_dir.reader import MeasuredVariant, Results, VariantState
 from pepr_edge.run_dir.store import sha256_file, write_bytes, write_record, write_text
 from pepr_edge.scoring.fair_cost import charged
-from pepr_edge.scoring.metrics import confusion_matrix
 from pepr_edge.scoring.rule import rule_of
+from pepr_edge.scoring.subgroups import confusion
 from pepr_edge.signing import signatures
 from pepr_edge.signing.key_files import Signer
+from pepr_edge.tasks import decide_by
 from pepr_edge.untrusted.files import MANIFEST_BYTES, content
 
 
@@ -198,15 +201,25 @@ def write_bundle(
     manifest = _manifest(entry, measured, row, ranking, results, test, fallback, decided)
     config = hub_config(architecture, manifest.labels, decisions_of(manifest), manifest.task)
     _write_json(folder / "config.json", config)
-    logits = entry.predictions()
-    kind = results.info.data.kind
-    confusion = None
-    if kind != "multilabel":
-        confusion = confusion_matrix(logits["test"], logits["test_labels"].astype(np.int64), kind)
     # The card is made from the manifest, and the manifest holds the card's checksum: the card first.
-    write_text(folder / "MODEL_CARD.md", model_card(manifest, results.info.data, confusion))
+    others = {path.name: sha256_file(path) for path in sorted(folder.iterdir())}
+    table = _confusion(entry, decided.decision, labels)
+    card = model_card(manifest.replace(files=others), results.info.data, table)
+    write_text(folder / "MODEL_CARD.md", card)
     files = {path.name: sha256_file(path) for path in sorted(folder.iterdir())}
     write_record(folder / MANIFEST, manifest.model_copy(update={"files": files}))
+
+
+def _confusion(
+    entry: VariantState, decision: Decision | None, labels: Sequence[str]
+) -> NDArray[np.int64] | None:
+    """Return the confusion matrix of the test images as the file decides; None for several findings."""
+    rule = rule_of(decision, labels)
+    if rule.kind == "multilabel":
+        return None
+    predictions = entry.predictions()
+    decisions = decide_by(predictions["test"], rule)
+    return confusion(decisions, predictions["test_labels"].astype(np.int64), len(labels))
 
 
 def _manifest(

@@ -17,6 +17,7 @@ from pepr_edge.report.predictions import ModelPredictions
 from pepr_edge.report.quantised import MAX_CANDIDATES
 from pepr_edge.run_dir.decisions import coverage_of, decide_for
 from pepr_edge.run_dir.reader import Results, VariantState, read_logits
+from pepr_edge.scoring.rule import rule_of
 from pepr_edge.text.rows import ranked_rows
 
 MAX_OPERATING_POINTS = 10
@@ -95,12 +96,13 @@ def model_predictions(results: Results, ranking: Ranking) -> Iterator[ModelPredi
         states.sort(key=rank)
         if states:  # none if they were made from other inputs than those of the run directory
             with suppress(RunError):
-                yield _read_predictions(name, states)
+                yield _read_predictions(name, states, results)
 
 
-def _read_predictions(name: str, states: list[VariantState]) -> ModelPredictions:
+def _read_predictions(name: str, states: list[VariantState], results: Results) -> ModelPredictions:
     files = {state.variant: state.predictions() for state in states}
     labels = files[states[0].variant]["test_labels"].astype(np.int64)
     trained = read_logits(states[0].training_folder)["test"]
     logits = {variant: arrays["test"] for variant, arrays in files.items()}
-    return ModelPredictions(name, labels, trained, logits, states[0].kind)
+    rule = rule_of(decide_for(results, states[0]).decision, results.info.data.labels)
+    return ModelPredictions(name, labels, trained, logits, states[0].kind, rule)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pepr_edge.scoring.metrics import log_odds
-from pepr_edge.tasks import TaskKind
+from pepr_edge.tasks import Rule, TaskKind
 
 GRID = np.linspace(0, 1, 201)
 AS_TRAINED = "PyTorch"
@@ -23,7 +23,7 @@ class ModelPredictions:
     """A candidate's logits on the test split, shape (n, classes).
 
     `trained`: of the PyTorch model. `files`: of its ONNX files by variant, best-ranked first. `kind`: of the
-    task.
+    task. `rule`: how the first file decides; None: not known.
     """
 
     candidate: str
@@ -31,6 +31,7 @@ class ModelPredictions:
     trained: Logits
     files: dict[str, Logits]
     kind: TaskKind = "multiclass"
+    rule: Rule | None = None
 
     def models(self) -> dict[str, Logits]:
         """Return all logits by name, those of the model as trained first."""

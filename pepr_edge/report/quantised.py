@@ -16,10 +16,13 @@ from pepr_edge.report.predictions import AS_TRAINED, GRID, MIN_IN_BIN, ModelPred
 from pepr_edge.scoring.intervals import wilson
 from pepr_edge.scoring.metrics import calibration_gaps, confusion_matrix
 from pepr_edge.scoring.metrics import metric as metric_of
+from pepr_edge.scoring.subgroups import confusion as counted
+from pepr_edge.tasks import decide_by
 from pepr_edge.text.units import metric, plural, printable, score
 
 MAX_CANDIDATES = 3
 FLOAT32 = "fp32"
+AT_THRESHOLD = ", at its threshold"
 
 Floats = NDArray[np.float64]
 Logits = NDArray[np.floating]
@@ -156,7 +159,10 @@ def _reliability(model: ModelPredictions, number: int) -> ReportFigure:
 
 
 def _confusion(model: ModelPredictions, classes: Sequence[str], number: int) -> ReportFigure:
-    """Return the confusion matrices of the model as trained and of its best-ranked file."""
+    """Return the confusion matrices of the model as trained and of its best-ranked file.
+
+    Both take the more probable class. If the file has a threshold, a third one is at that threshold.
+    """
     name = f"confusion_{number}"
     title = f"Decisions of {printable(model.candidate)}, before and after export"
     shown = list(model.models().items())[:2]
@@ -167,6 +173,13 @@ def _confusion(model: ModelPredictions, classes: Sequence[str], number: int) -> 
         f"The {len(model.labels)} test images by true and predicted class. "
         "The darker a cell, the larger its share of the true class."
     )
+    if model.rule is not None and model.rule.threshold is not None and model.files:
+        variant, logits = next(iter(model.files.items()))
+        decisions = decide_by(logits, model.rule)
+        tables.append((f"{printable(variant)}{AT_THRESHOLD}", counted(decisions, model.labels, len(classes))))
+        caption += (
+            " predict decides as the last one, at the threshold; the others take the more probable class."
+        )
     hits = " ".join(f"{variant}: {_hits(table, classes)}." for variant, table in tables)
     alt = f"Confusion matrices. {caption} {hits}"
     rows: list[tuple[Value, ...]] = []

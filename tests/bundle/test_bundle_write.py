@@ -114,6 +114,12 @@ def test_a_bundle_has_the_decision_of_its_own_file_and_of_the_fallback(decided: 
     assert manifest.performance["sensitivity_at_decision"].value == of_positive.mean()
     assert manifest.performance["sensitivity_at_decision"].n == len(of_positive)
     card = (decided / "MODEL_CARD.md").read_text()
+    named = alarm[predictions["test_labels"] != rule.positive]
+    row = [int((~named).sum()), int(named.sum())][:: 1 if rule.positive else -1]
+    other = manifest.labels[1 - rule.positive]
+    assert f"| {other} | {row[0]} | {row[1]} |" in card  # by class, at the threshold
+    assert "count the more probable class" in card
+    assert all(digest in card for name, digest in manifest.files.items() if name != "MODEL_CARD.md")
     assert "## Decisions" in card
     assert "on validation for: sensitivity" in card
     assert "were not calibrated" not in card

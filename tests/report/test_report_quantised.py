@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from pepr_edge.report.predictions import AS_TRAINED, ModelPredictions, roc_curve
 from pepr_edge.report.quantised import prediction_figures
 from pepr_edge.scoring.metrics import metric
+from pepr_edge.tasks import Rule
 
 RNG = np.random.default_rng(7)
 
@@ -65,6 +68,16 @@ def test_the_figures_agree_with_the_metrics(classes: int) -> None:
     # Only the first file, which ranks best.
     assert {row[0] for row in confusion.data.rows} == {AS_TRAINED, "int8"}
     assert "<image" not in confusion.svg  # the page's security policy blocks images
+
+
+def test_decisions_are_also_shown_at_the_threshold_of_the_first_file() -> None:
+    model = replace(predictions(), rule=Rule(positive=0, temperature=2.0, threshold=0.2))
+    _, _, confusion = prediction_figures([model], ("sick", "well"))
+    assert confusion.data is not None
+    rows = {row[1:3]: row[3] for row in confusion.data.rows if row[0] == "int8, at its threshold"}
+    named = 1 / (1 + np.exp((model.files["int8"][:, 1] - model.files["int8"][:, 0]) / 2)) >= 0.2
+    assert rows["sick", "sick"] == int((named & (model.labels == 0)).sum())
+    assert rows["well", "sick"] == int((named & (model.labels == 1)).sum())
 
 
 def test_bins_with_few_images_are_not_drawn() -> None:
