@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from pepr_edge.records import Decision, Estimate, Split
-from pepr_edge.scoring.intervals import estimate, resample_counts
+from pepr_edge.scoring.intervals import estimate, lowest_perfect, resample_counts
 from pepr_edge.scoring.multilabel_metrics import (
     auroc_of,
     average_precision_of,
@@ -80,7 +80,7 @@ def figures_of_findings(
     counts = resample_counts(np.zeros(len(labels), np.int64))
     figures = {}
     for name, made in OF_FINDINGS.items():
-        found = _estimate(made(decisions, labels), counts, len(labels), split)
+        found = _estimate(name, made(decisions, labels), labels, counts, split)
         if found is not None:
             figures[name] = found
     after = logits.astype(np.float64) / np.array(rule.temperatures or (1.0,))
@@ -101,19 +101,25 @@ def curves_of_finding(scores: Logits, is_present: Mask, split: Split) -> dict[st
     if is_present.all() or not is_present.any():
         return {}
     # As many with and without the finding in each resample as there are.
-    counts = resample_counts(is_present.astype(np.int64))
+    labels = is_present.astype(np.int64)
+    counts = resample_counts(labels)
     made = {
         "auroc": auroc_of(scores, is_present),
         "average_precision": average_precision_of(scores, is_present),
     }
-    found = {name: _estimate(values_of, counts, len(scores), split) for name, values_of in made.items()}
+    found = {name: _estimate(name, values_of, labels, counts, split) for name, values_of in made.items()}
     return {name: figure for name, figure in found.items() if figure is not None}
 
 
-def _estimate(values_of: Resampler, counts: Counts, n: int, split: Split) -> Estimate | None:
+def _estimate(
+    name: str, values_of: Resampler, labels: Labels, counts: Counts, split: Split
+) -> Estimate | None:
+    n = len(labels)
     value = float(values_of(np.ones((n, 1), np.uint8))[0])
     if np.isnan(value):
         return None
     drawn = np.concatenate([values_of(counts[chunk].T) for chunk in chunks(len(counts), n)])
     low, high = np.nanquantile(drawn, [0.025, 0.975])
+    if low == high == value == 1:
+        low = lowest_perfect(name, labels)
     return Estimate(value=value, ci=(min(float(low), value), max(float(high), value)), split=split, n=n)

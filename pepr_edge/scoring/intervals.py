@@ -199,16 +199,20 @@ def estimate(
         else:
             low, high = bootstrap(name, logits, labels, counts, positive, kind)
             if low == high == value == 1.0:
-                low = _lowest_perfect(name, labels)
+                low = lowest_perfect(name, labels)
     # Rounding, or the bias, may put a value at the edge just outside its interval.
     return Estimate(value=value, ci=(min(low, value), max(high, value)), split=split, n=n)
 
 
-def _lowest_perfect(name: str, labels: Labels) -> float:
+def lowest_perfect(name: str, labels: Labels) -> float:
     """Return the low end of the interval of a metric that is 1: resamples of images without errors have none.
 
     It is Wilson's for the number of images; where the metric weighs classes alike, for those of the rarest
     class. In balanced accuracy and in the mean over findings, the rarest one has its share.
+
+    Args:
+        name: the metric.
+        labels: class numbers, shape (n,); or 0 and 1 for each finding, shape (n, findings).
     """
     parts = 1
     if labels.ndim > 1:

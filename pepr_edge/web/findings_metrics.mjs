@@ -22,8 +22,8 @@ export function allFindingsFigures(data) {
   const { logits, labels } = data;
   const counts = resamples(labels.length);
   const figures = {
-    mean_auroc: ofOrder(meanAuroc(logits, labels), counts, labels),
-    mean_average_precision: ofOrder(meanAveragePrecision(logits, labels), counts, labels),
+    mean_auroc: estimated(meanAuroc(logits, labels), counts, labels),
+    mean_average_precision: estimated(meanAveragePrecision(logits, labels), counts, labels),
     expected_calibration_error: calibration(logits, labels, counts),
     ...atDecision(data, counts),
     [CALIBRATED]: calibration(divided(logits, data.temperatures), labels, counts),
@@ -77,13 +77,13 @@ function bootstrapped(weighted, counts, n) {
 }
 
 /**
- * Return a figure of the order of the images; without errors, its low end is by the rarest finding.
+ * Return a figure with its interval; without errors, its low end is by the rarest finding.
  * @param {Weighted} weighted
  * @param {Uint16Array[]} counts
  * @param {number[][]} labels
  * @returns {Estimate | null}
  */
-function ofOrder(weighted, counts, labels) {
+function estimated(weighted, counts, labels) {
   const found = bootstrapped(weighted, counts, labels.length);
   if (found === null || found.value < 1 || found.low < 1) {
     return found;
@@ -155,14 +155,13 @@ function averagePrecision(roc, weights) {
 function atDecision({ decisions, labels }, counts) {
   /** @type {(rows: number[][]) => number[][]} */
   const opposite = (rows) => rows.map((row) => row.map((value) => 1 - value));
-  const n = labels.length;
   const f1 = ofDecisions((hits, named, all) => (2 * hits) / (named + all), decisions, labels);
   const sensitivity = ofDecisions((hits, _, all) => hits / all, decisions, labels);
   const specificity = ofDecisions((hits, _, all) => hits / all, opposite(decisions), opposite(labels));
   return {
-    mean_f1_at_decision: bootstrapped(f1, counts, n),
-    mean_sensitivity_at_decision: bootstrapped(sensitivity, counts, n),
-    mean_specificity_at_decision: bootstrapped(specificity, counts, n),
+    mean_f1_at_decision: estimated(f1, counts, labels),
+    mean_sensitivity_at_decision: estimated(sensitivity, counts, labels),
+    mean_specificity_at_decision: estimated(specificity, counts, labels),
   };
 }
 

@@ -74,7 +74,7 @@ function worst(groups, metric) {
     const found = figures[metric];
     return found && found.n >= MIN_CELL ? [{ group, value: found.value }] : [];
   });
-  if (known.length < 2) {
+  if (known.length < 2 || known.every(({ value }) => value === known[0].value)) {
     return null;
   }
   return known.reduce((lowest, other) => (other.value < lowest.value ? other : lowest)).group;

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from made_logits import found
 from sklearn.metrics import average_precision_score, f1_score, recall_score, roc_auc_score
 
-from pepr_edge.scoring.findings import figures_of_findings, fit_findings
-from pepr_edge.scoring.intervals import estimate, estimates, resample_counts
+from pepr_edge.records import Decision
+from pepr_edge.scoring.findings import curves_of_finding, figures_of_findings, fit_findings
+from pepr_edge.scoring.intervals import estimate, estimates, lowest_perfect, resample_counts
 from pepr_edge.scoring.metrics import fits, metric, performance_fault, resampled
 from pepr_edge.scoring.operating_point import CALIBRATED, at_decision, each_finding, fit_decision
 from pepr_edge.scoring.rule import rule_of
@@ -119,6 +120,17 @@ def test_figures_at_the_thresholds_equal_scikit_learn() -> None:
     assert CALIBRATED in made
     named = at_decision(decision, {"val": logits}, {"val": labels}, NAMES)
     assert "val_mean_f1_at_decision" in named
+
+
+def test_without_an_error_the_interval_is_that_of_the_rarest_finding() -> None:
+    _, labels = found(n=300)
+    decision = Decision(kind="thresholds", temperatures=(1.0,) * 4, thresholds=(0.5,) * 4)
+    logits = (8 * labels - 4).astype(np.float32)
+    made = figures_of_findings(decision, logits, labels, "test", CALIBRATED)
+    for name in ("mean_f1_at_decision", "mean_sensitivity_at_decision", "mean_specificity_at_decision"):
+        assert made[name].value == 1
+        assert made[name].ci == (lowest_perfect(name, labels), 1)
+    assert curves_of_finding(logits[:, 0], labels[:, 0] == 1, "test")["auroc"].ci[0] < 1
 
 
 def test_each_finding_has_its_own_figures() -> None:
