@@ -13,7 +13,7 @@ from pepr_edge.untrusted.shown import shown
 
 
 def _technology(manifest: Manifest) -> str:
-    return f"Image classification by a neural network ({facts.network(manifest)})"
+    return f"Image classification by a neural network: {facts.network(manifest)}"
 
 
 def _images_in_the_bundle(manifest: Manifest) -> str:
@@ -181,7 +181,7 @@ CLAIM = Checklist(
             "Reference standard",
             "Variability within and between raters",
             unknown,
-            "the bundle has one label for each image",
+            "the bundle has the labels as they were given, not those of single raters",
         ),
         Item(
             "19",

@@ -34,8 +34,12 @@ dt { font-weight: 600; }
 dd { margin: 0 0 5px; }
 ul { margin: 0; padding-left: 20px; }
 td { font-variant-numeric: tabular-nums; }
-td:last-child { white-space: nowrap; }
-@media (max-width: 700px) { .facts { columns: 1; } h1 { font-size: 1.25rem; } }
+td { white-space: nowrap; }
+@media (max-width: 700px) {
+  .facts { columns: 1; }
+  h1 { font-size: 1.25rem; }
+  table { font-size: .8125rem; }
+}
 @page { size: A4; margin: 10mm; }
 @media print {
   body { font-size: 8.4px; line-height: 1.3; }
@@ -59,8 +63,7 @@ def label(manifest: Manifest) -> str:
     name = facts.model_name(manifest)
     title = f"{TITLE}: {name}"
     summary = (
-        f"A neural network that judges an image by {len(manifest.labels)} {plural_of(manifest.kind)}: "
-        f"{facts.labels(manifest)}. "
+        f"A neural network that {_answers(manifest)}: {facts.labels(manifest)}. "
         "For research, and for trials in which a person who can judge the images checks every result. "
         "Not a medical device."
     )
@@ -72,6 +75,14 @@ def label(manifest: Manifest) -> str:
         f"<footer>{text(_footer(manifest))}</footer>",
     ]
     return page(title, STYLE, body)
+
+
+def _answers(manifest: Manifest) -> str:
+    """Return what the model does with an image."""
+    labels = f"{len(manifest.labels)} {plural_of(manifest.kind)}"
+    if manifest.kind == "multilabel":
+        return f"says for each of {labels} whether an image shows it"
+    return f"names one of {labels} for an image"
 
 
 def _sections(manifest: Manifest) -> Iterator[tuple[str, str, str]]:
@@ -124,6 +135,8 @@ def _performance(manifest: Manifest) -> str:
     if not rows:
         return f"<p>{text(MISSING)}</p>"
     caption = "Value with its 95 % interval."
+    if manifest.decision is not None and manifest.decision.threshold is not None:
+        caption += " Accuracy, balanced accuracy, F1 and kappa take the more probable class."
     if len(figures) > MAX_FIGURES:
         caption += f" {len(figures) - MAX_FIGURES} more are in checklists.html."
     return table(caption, ("figure", "value", "images"), rows) + _prevalences(manifest) + _baseline(manifest)

@@ -104,7 +104,7 @@ TRIPOD = Checklist(
             "Introduction",
             "Known inequalities between groups of people",
             unknown,
-            "the bundle knows of no groups",
+            "the bundle does not know the medical context",
         ),
         Item("4", "Introduction", "Objectives", unknown, "the bundle does not know what your study asks"),
         Item(
@@ -193,7 +193,7 @@ TRIPOD = Checklist(
             "Analysis",
             "Differences between clusters, such as hospitals",
             unknown,
-            "the manifest does not say where an image comes from",
+            "the manifest knows centres only if the recipe names them as subgroups",
         ),
         Item(
             "12e",
@@ -258,14 +258,14 @@ TRIPOD = Checklist(
             "Results: participants",
             "Characteristics",
             unknown,
-            "the manifest holds no feature of patients",
+            "the manifest holds no feature of patients but the groups that the recipe names",
         ),
         Item(
             "20c",
             "Results: participants",
             "Comparison of training and evaluation data",
             unknown,
-            "the manifest holds no feature of patients",
+            "the manifest holds no feature of patients but the groups that the recipe names",
         ),
         Item(
             "21",
@@ -280,14 +280,14 @@ TRIPOD = Checklist(
             "Results: performance",
             "Performance with intervals, also of groups",
             facts.all_figures,
-            "performance of groups of patients",
+            "performance of groups that the recipe does not name",
         ),
         Item(
             "23b",
             "Results: performance",
             "Differences between clusters",
             unknown,
-            "the manifest does not say where an image comes from",
+            "the manifest knows centres only if the recipe names them as subgroups",
         ),
         Item(
             "24",
