@@ -148,8 +148,9 @@ def _lines(result: EvaluationResult) -> list[str]:
     if decision is not None and decision.threshold is not None:
         lines.append(
             f"  {shown(decision.positive or '')} is named from a probability of {score(decision.threshold)} "
-            f"on (chosen on validation for {shown(decision.target)})"
+            f"on (chosen on validation for {shown(decision.target)});"
         )
+        lines.append("  accuracy, balanced accuracy, F1 and Cohen's kappa count the more probable class")
     rows = [("metric", "value", "95 % interval")]
     rows += [(metric_name(name), *_figure(figure)) for name, figure in result.metrics.items()]
     lines += aligned_table(rows, "lrl", indent="  ")
