@@ -71,11 +71,12 @@ def operating_points(results: Results, ranking: Ranking) -> Iterator[OperatingPo
     states = {state.artifact.sha256: state for state in results.entries if state.artifact is not None}
     for row in ranked_rows(ranking)[:MAX_OPERATING_POINTS]:
         state = states.get(row.artifact_sha256 or "")
-        if state is None:
+        if state is None or state.artifact is None:
             continue
         with suppress(RunError):
-            decision, performance, _ = decide_for(results, state)
+            decision, decided, _ = decide_for(results, state)
             if decision is not None:
+                performance = state.artifact.performance | decided
                 curve = coverage_of(results, state, decision)
                 yield OperatingPoint(row.candidate, state.variant, decision, performance, curve)
 

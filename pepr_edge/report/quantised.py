@@ -22,7 +22,7 @@ from pepr_edge.text.units import metric, plural, printable, score
 
 MAX_CANDIDATES = 3
 FLOAT32 = "fp32"
-AT_THRESHOLD = ", at its threshold"
+AT_THRESHOLD = ", threshold"
 
 Floats = NDArray[np.float64]
 Logits = NDArray[np.floating]

@@ -15,9 +15,10 @@ from small_run import GOOD
 
 from pepr_edge.field.report_checksum import with_checksum
 from pepr_edge.records import Ranking
-from pepr_edge.report.from_run import model_predictions
+from pepr_edge.report.from_run import model_predictions, operating_points
 from pepr_edge.run_dir.reader import load, read_ranking
 from pepr_edge.run_dir.store import read_record, write_record
+from pepr_edge.scoring.operating_point import CALIBRATED
 
 
 @pytest.mark.slow
@@ -79,6 +80,10 @@ def test_predictions_are_read_from_the_run_and_damaged_ones_left_out(own_run: Pa
     assert next(iter(found.files)) == ranking.rows[0].variant  # the best ranked first
     assert set(found.files) == {"fp32", "int8_static"}
     assert all(logits.shape == (len(found.labels), 2) for logits in found.models().values())
+    assert found.rule is not None
+    for point in operating_points(results, ranking):
+        assert CALIBRATED in point.performance
+        assert "expected_calibration_error" in point.performance  # before and after
     assert not list(model_predictions(replace(results, entries=()), ranking))
     (own_run / "candidates" / f"{GOOD}@48" / "logits.npz").write_bytes(b"damaged")
     assert not list(model_predictions(results, ranking))

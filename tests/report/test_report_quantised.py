@@ -74,7 +74,7 @@ def test_decisions_are_also_shown_at_the_threshold_of_the_first_file() -> None:
     model = replace(predictions(), rule=Rule(positive=0, temperature=2.0, threshold=0.2))
     _, _, confusion = prediction_figures([model], ("sick", "well"))
     assert confusion.data is not None
-    rows = {row[1:3]: row[3] for row in confusion.data.rows if row[0] == "int8, at its threshold"}
+    rows = {row[1:3]: row[3] for row in confusion.data.rows if row[0] == "int8, threshold"}
     named = 1 / (1 + np.exp((model.files["int8"][:, 1] - model.files["int8"][:, 0]) / 2)) >= 0.2
     assert rows["sick", "sick"] == int((named & (model.labels == 0)).sum())
     assert rows["well", "sick"] == int((named & (model.labels == 1)).sum())
