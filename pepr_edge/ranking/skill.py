@@ -136,7 +136,7 @@ class SkillCheck:
         if row.performance is not None:
             if baseline is not None:
                 low = (row.performance_ci or (row.performance,))[0]
-                margin = low - self._level(baseline)
+                margin = low - self._validation.selection_gain(self._name, row) - self._level(baseline)
             if self._floor is not None:
                 margin = min(margin, row.performance - self._floor)
         return min(margin, 0.0) if self.reason(row) else margin
@@ -156,15 +156,20 @@ class SkillCheck:
             return ""
         level = self._level(baseline)
         low, high = row.performance_ci or (row.performance, row.performance)
+        gain = self._validation.selection_gain(self._name, row)
         is_above = low > level
-        if is_above and self._is_better(logits, baseline):
+        is_better = is_above and self._is_better(logits, baseline)
+        if is_better and low - gain > level:
             return ""
         # The interval alone may suggest that it does.
-        shown = "not shown by a paired test" if is_above else "not shown"
+        shown = "not shown by a paired test" if is_above and not is_better else "not shown"
         label = repr(printable(constant_name(baseline.label, self._data)))
         value = f"validation {metric_name(self._name)} {score(row.performance)}"
         interval = f"(95 % interval {score(low)} to {score(high)})"
-        return f"{shown} to beat always predicting {label}, {score(level)}: {value} {interval}"
+        reason = f"{shown} to beat always predicting {label}, {score(level)}: {value} {interval}"
+        if is_better:
+            reason += f" in the best epoch, {score(row.performance - gain)} in the last ones"
+        return reason
 
     def _is_better(self, logits: NDArray[np.float32], baseline: ConstantModel) -> bool:
         """True if a paired one-sided test shows that logits are better than the baseline."""

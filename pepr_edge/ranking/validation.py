@@ -11,6 +11,7 @@ from pepr_edge.errors import RunError
 from pepr_edge.records import RankingRow
 from pepr_edge.run_dir.reader import VariantState
 from pepr_edge.scoring import robustness
+from pepr_edge.scoring.chance import unselected
 from pepr_edge.scoring.intervals import resample_counts, strata
 from pepr_edge.scoring.metrics import metric as metric_of
 from pepr_edge.scoring.metrics import resampled
@@ -68,6 +69,22 @@ class Validation:
                 "Run it again."
             )
         return predictions["val"]
+
+    def selection_gain(self, metric: str, row: RankingRow) -> float:
+        """Return by how much the choice of the best epoch may have raised a row's performance, at least 0.
+
+        Epochs are compared on the same images as models. The mean over its trainings; 0 if their epochs were
+        compared by another metric, or are not known.
+        """
+        entry = self._entries.get((row.candidate, row.variant or ""))
+        if entry is None or entry.trained is None:
+            return 0.0
+        gains = []
+        for trained in entry.repeats or (entry.trained,):
+            curve = [epoch.val_performance for epoch in trained.epochs]
+            if trained.performance_metric == metric and curve:
+                gains.append(max(0.0, max(curve) - unselected(curve)))
+        return sum(gains) / len(gains) if gains else 0.0
 
     def value(self, metric: str, logits: NDArray[np.float32]) -> float:
         """Return a metric of the validation images; NaN where undefined."""

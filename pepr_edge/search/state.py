@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
 from pepr_edge.errors import ScoreError
+from pepr_edge.scoring.chance import unselected
 from pepr_edge.scoring.pepr import pepr, skill
 
 Action = Literal["train", "drop", "skip", "stop"]
@@ -204,8 +205,14 @@ class State:
         return skill(performance, self.baseline)
 
     def has_skill(self, name: str) -> bool:
-        """True if a started training has reached the performance that a ranked model needs."""
-        return self.performance(name) >= self.min_performance
+        """True if a started training has reached the performance that a ranked model needs.
+
+        One that ended needs it without the choice of its best epoch, too.
+        """
+        reached = self.performance(name)
+        if name in self.finished and self.kept_epoch == "best":
+            reached = min(reached, unselected(self.curves[name]))
+        return reached >= self.min_performance
 
     def best(self) -> SearchCandidate | None:
         """Return the finished candidate with the highest score; None if none is finished with skill."""

@@ -12,7 +12,9 @@ from test_ranking_robustness import decided, row_of
 
 from pepr_edge.ranking import rank
 from pepr_edge.ranking.skill import lowest_skilled, too_few_images
-from pepr_edge.records import Estimate, SplitInfo
+from pepr_edge.records import Epoch, Estimate, SplitInfo
+from pepr_edge.run_dir.reader import VariantState
+from pepr_edge.scoring.chance import unselected
 from pepr_edge.scoring.intervals import wilson
 from pepr_edge.scoring.pepr import skill
 
@@ -130,3 +132,36 @@ def test_a_search_needs_as_many_right_as_the_paired_test() -> None:
     baseline, lowest = lowest_skilled("accuracy", data, None)
     assert baseline == 0.5
     assert 0.55 < lowest < 0.6
+
+
+def with_epochs(made: VariantState, *curve: float) -> VariantState:
+    """The same candidate with this validation performance after each epoch."""
+    epochs = tuple(
+        Epoch(epoch=number, train_loss=0.5, val_loss=0.5, val_performance=value, duration_s=1.0, energy_j=1.0)
+        for number, value in enumerate(curve, start=1)
+    )
+    assert made.trained is not None
+    return replace(made, trained=made.trained.replace(epochs=epochs, best_epoch=int(np.argmax(curve)) + 1))
+
+
+def test_the_best_of_many_epochs_alone_shows_no_skill(tmp_path: Path) -> None:
+    """As if it were the only epoch, 0.60 is above 0.50: interval and paired test agree."""
+    by_luck = entry(tmp_path, "lucky", right=120)
+    chance = (0.5, 0.52, 0.6, *(0.48, 0.52) * 8)
+    (row,) = rank(results(tmp_path, with_epochs(by_luck, *chance))).rows
+    assert row.status == "no_skill"
+    assert "last" in row.reason
+    assert row.p_best is None
+    learnt = (*(0.5, 0.52) * 8, 0.58, 0.6, 0.59, 0.6)
+    (row,) = rank(results(tmp_path, with_epochs(by_luck, *learnt))).rows
+    assert row.status == "ok"
+
+
+def test_labels_without_meaning_rarely_show_skill_whatever_the_number_of_epochs() -> None:
+    rng = np.random.default_rng(0)
+    n = 60
+    curves = rng.binomial(n, 0.5, size=(400, 60)) / n
+    best = [wilson(round(max(curve) * n), n)[0] for curve in curves]
+    unchosen = [wilson(round(unselected(curve.tolist()) * n), n)[0] for curve in curves]
+    assert np.mean(np.array(best) > 0.5) > 0.5
+    assert np.mean(np.array(unchosen) > 0.5) < 0.05
