@@ -53,6 +53,7 @@ def choose_findings(table: Table, settings: DataSettings) -> FindingTable:
     texts = table.column(chosen.positions["label"])
     signs = [sign for sign in SIGNS if any(sign in text for text in texts)]
     separator = settings.separator or (signs[0] if signs else "")
+    _check_separator(table, settings.separator, texts)
     none_text = _none_text(texts, separator)
     if none_text is not None:
         chosen = replace(chosen, problems=(*chosen.problems, _none_note(none_text, texts)))
@@ -61,6 +62,20 @@ def choose_findings(table: Table, settings: DataSettings) -> FindingTable:
         return () if row["label"] == none_text else _parts(row["label"], separator)
 
     return FindingTable(chosen, (), of_row)
+
+
+def _check_separator(table: Table, separator: str, texts: Sequence[str]) -> None:
+    """Refuse a sign that no label holds, if another one stands there: its names would be joined."""
+    if not separator or any(separator in text for text in texts):
+        return
+    for sign in SIGNS:
+        examples = [text for text in texts if sign in text]
+        if examples:
+            raise DataError(
+                f'{table.path}: data.separator = "{shown(separator)}", which is in no label, but "{sign}" '
+                f'is in {len(examples)}, as in {shown(examples[0])!r}. Set data.separator = "{sign}", or '
+                "remove the line."
+            )
 
 
 def _parts(text: str, separator: str) -> tuple[str, ...]:

@@ -34,7 +34,7 @@ def joined(
             'argmax over the columns. Or, if each is a finding of its own: task.kind = "multilabel".'
         )
     if settings.kind not in ("auto", "multilabel") or rows.max() > 1:
-        raise _not_findings(where, rows)
+        raise _not_findings(where, rows, settings.kind)
     return rows
 
 
@@ -63,14 +63,21 @@ def majority(votes: Indices) -> tuple[Indices, int]:
     return counts.argmax(axis=1).astype(np.int64), int(tied.sum())
 
 
-def _not_findings(where: str, rows: Indices) -> DatasetError:
+def _not_findings(where: str, rows: Indices, kind: str) -> DatasetError:
     reason = "several whole numbers per image"
+    remedy = (
+        "Choose one column; or, if they are the votes of several raters, say so in the recipe: "
+        "data.raters = true."
+    )
     if rows.max() <= 1:
         reason = "several 0/1 labels per image (multi-label)"
+        remedy = f'If each column is a finding, remove task.kind = "{kind}". {remedy}'
+    if rows.shape[1] == 1:
+        reason = "one class number per image"
+        remedy = f'Remove task.kind = "{kind}", or give such a matrix.'
     return DatasetError(
         "several_labels",
         f"{where}: {reason}, of shape {rows.shape}, expected one class number, or 0 and 1 for each of "
-        "several findings. Choose one column; or, if they are the votes of several raters, say so in the "
-        "recipe: data.raters = true.",
+        f"several findings. {remedy}",
         len(rows),
     )

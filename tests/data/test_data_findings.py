@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import made_images
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from pepr_edge.data import DataSettings, load, prepare
 from pepr_edge.data.formats import open_source
+from pepr_edge.data.label_matrix import joined
 from pepr_edge.errors import DataError
 
 FOUND = ((), ("edema",), ("mass",), ("edema", "mass"), ("hernia",), ())
@@ -167,3 +169,25 @@ def test_labels_of_another_kind_are_refused(tmp_path, kind):
         return
     with pytest.raises(DataError, match='expected "multiclass"'):
         open_source(DataSettings(str(path), 16, kind=kind))
+
+
+def test_a_sign_that_no_label_holds_is_refused_if_another_is_there(tmp_path: Path) -> None:
+    lines = [f"{name},{'|'.join(FOUND[number % 6])}" for number, name in enumerate(images(tmp_path))]
+    with pytest.raises(DataError, match=r'"\|" is in 4, as in \'edema\|mass\'') as fault:
+        rows(table(tmp_path, "path,label", lines), separator=";")
+    assert "\n" not in str(fault.value)
+
+
+@pytest.mark.parametrize(
+    ("labels", "kind", "words"),
+    [
+        (np.array([[2], [0]]), "multilabel", 'one class number per image.*Remove task.kind = "multilabel"'),
+        (np.array([[1, 1], [0, 1]]), "ordinal", 'is a finding, remove task.kind = "ordinal"'),
+        (np.array([[2, 1], [0, 1]]), "auto", "Choose one column"),
+    ],
+)
+def test_a_matrix_that_does_not_fit_the_kind_says_what_to_write(
+    labels: np.ndarray, kind: Literal["multilabel", "ordinal", "auto"], words: str
+) -> None:
+    with pytest.raises(DataError, match=words):
+        joined("train_labels", labels, DataSettings("", 16, kind=kind), [])
