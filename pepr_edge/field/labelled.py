@@ -6,6 +6,7 @@ for each finding, or findings in the column label with a sign between them. Furt
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from pepr_edge.data.table import Row, Table, column_key, read_table
 from pepr_edge.data.tree import read_tree
 from pepr_edge.errors import DataError
 from pepr_edge.tasks import Labels
+from pepr_edge.text.units import plural
 from pepr_edge.untrusted.paths import is_dir, is_file
 from pepr_edge.untrusted.shown import shown
 
@@ -74,9 +76,9 @@ def _of_folder(root: Path) -> LabelledImages:
     images = [image for image in placed.images if image.split in (None, "test")]
     notes = []
     if len(images) < len(placed.images):
-        notes.append(f"{len(placed.images) - len(images)} images of training and validation left out")
+        notes.append(f"{plural(len(placed.images) - len(images), 'image')} of training and validation left out")
     if placed.findings.outside:
-        notes.append(f"{len(placed.findings.outside)} images outside of class folders left out")
+        notes.append(f"{plural(len(placed.findings.outside), 'image')} outside of class folders left out")
     if not images:
         raise DataError(f"{shown(str(root))}: no test images, expected a folder for each class. Add images.")
     images = sorted(images, key=lambda image: image.path)
@@ -98,7 +100,7 @@ def _of_table(path: Path, named: Mapping[str, str]) -> LabelledImages:
     if SPLIT in keys:
         rows, left_out = _test_rows(rows, keys.index(SPLIT))
         if left_out:
-            notes.append(f"{left_out} images of training and validation left out")
+            notes.append(f"{plural(left_out, 'image')} of training and validation left out")
     # The labels are read later, when the bundle says what they are.
     texts = ((row.line, {"path": row.values[where], "label": "-"}) for row in rows)
     listed = image_list.listed(path, texts)
@@ -217,9 +219,23 @@ def _zeros_and_ones(images: LabelledImages, name: str, values: Sequence[str]) ->
 def _unknown(images: LabelledImages, label: str, names: Sequence[str]) -> DataError:
     known = ", ".join(repr(shown(name)) for name in names[:12]) + (" ..." if len(names) > 12 else "")
     return DataError(
-        f"{images.source}: class {shown(label)!r}, expected one of {known}, as the model names them. "
-        "Rename it."
+        f"{images.source}: class {shown(label)!r}, expected one of {known}, as the model names them"
+        f"{_other_alphabet(label, names)}. Rename it."
     )
+
+
+def _other_alphabet(label: str, names: Sequence[str]) -> str:
+    """Return which letter of a label is of an alphabet that no name has: it may look like one of theirs."""
+    known = {_alphabet(letter) for name in names for letter in name}
+    for letter in label:
+        if letter.isalpha() and _alphabet(letter) not in known:
+            return f" ({letter!r} is {unicodedata.name(letter, 'a letter of another alphabet')})"
+    return ""
+
+
+def _alphabet(letter: str) -> str:
+    """Return the first word of a character's name, such as LATIN."""
+    return unicodedata.name(letter, "").partition(" ")[0]
 
 
 def group_columns(

@@ -30,7 +30,7 @@ def test_a_folder_of_classes(tmp_path: Path) -> None:
     read = read_labelled(tmp_path)
     assert [path.name for path in read.paths] == ["a.png", "b_mask.png", "b.png"]
     assert class_targets(read, NAMES).tolist() == [0, 1, 1]
-    assert "1 images outside" in read.notes[0]
+    assert "1 image outside" in read.notes[0]
 
 
 def test_of_splits_the_test_images_count(tmp_path: Path, table: Path) -> None:
@@ -80,6 +80,15 @@ def test_faults_of_a_table_are_one_line(text: str, keyword: str, table: Path) ->
         class_targets(read_labelled(table), NAMES)
     assert keyword in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_letter_of_another_alphabet_is_named(table: Path) -> None:
+    table.write_text("path,label\na.png,n\u043ermal\n", encoding="utf-8")
+    with pytest.raises(DataError, match="CYRILLIC SMALL LETTER O"):
+        class_targets(read_labelled(table), NAMES)
+    table.write_text("path,label\na.png,Kr\u00e4nk\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"as the model names them\. Rename"):
+        class_targets(read_labelled(table), NAMES)
 
 
 def test_faults_of_findings_and_places(table: Path, tmp_path: Path) -> None:
