@@ -76,7 +76,8 @@ def _of_folder(root: Path) -> LabelledImages:
     images = [image for image in placed.images if image.split in (None, "test")]
     notes = []
     if len(images) < len(placed.images):
-        notes.append(f"{plural(len(placed.images) - len(images), 'image')} of training and validation left out")
+        left_out = len(placed.images) - len(images)
+        notes.append(f"{plural(left_out, 'image')} of training and validation left out")
     if placed.findings.outside:
         notes.append(f"{plural(len(placed.findings.outside), 'image')} outside of class folders left out")
     if not images:
