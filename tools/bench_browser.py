@@ -1,10 +1,12 @@
 """Measure models in a browser's page against onnxruntime in a process, by turns, and write a table.
 
-    python tools/bench_browser.py BUNDLE ... [--rounds N] [--chromium PATH] [--out FILE.json]
+    python tools/bench_browser.py BUNDLE ... [--rounds N] [--chromium PATH] [--out FILE.json] [--add]
 
 Each bundle with a fallback counts as two models: its own file and float32. In a round each is measured once
-in the page (quick rules, one thread, from a file) and right after that natively (one thread). Needs node,
-Chromium and `npm ci --prefix tests/web`. The table is written beside the JSON file, as Markdown.
+in the page (quick rules, one thread, from a file) and right after that natively (one thread). Before the
+rounds, the first check of each bundle's own file is timed in fresh browsers. `--add` adds rounds to those in
+the file. Needs node, Chromium and `npm ci --prefix tests/web`. The table is written beside the JSON file, as
+Markdown.
 """
 
 from __future__ import annotations
@@ -28,9 +30,13 @@ from pepr_edge.kit import web_page, web_runtime
 from pepr_edge.measure.runtimes import RUNTIMES
 from pepr_edge.records import SessionSettings
 from pepr_edge.run_dir.store import write_text
-from pepr_edge.text.units import significant
+from pepr_edge.text.units import plural, significant
 
-TURNS = Path(__file__).resolve().parents[1] / "tests" / "web" / "turns.mjs"
+SCRIPTS = Path(__file__).resolve().parents[1] / "tests" / "web"
+TURNS = SCRIPTS / "turns.mjs"
+FIRST_CHECK = SCRIPTS / "first_check.mjs"
+# Fresh browsers for the first check of each bundle.
+CHECKS = 5
 # Native runs of a turn: as many latencies as the quick rules ask for, and warm-up.
 WARM_UP_S = 1.0
 QUERIES = 128
@@ -55,21 +61,74 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--chromium", default=shutil.which("chromium"))
     parser.add_argument("--out", type=Path, help="write the result here, as JSON, and beside it as Markdown")
+    parser.add_argument("--add", action="store_true", help="add the rounds to those in --out")
     arguments = parser.parse_args()
     forms = [form for bundle in arguments.bundles for form in forms_of(bundle)]
+    before = stored(arguments.out, forms) if arguments.add else None
+    checks = before["first_checks"] if before else first_checks(arguments.bundles, arguments.chromium)
     turns = measure(arguments.bundles, forms, arguments.rounds, arguments.chromium)
+    if before:
+        for model, of_form in zip(before["models"], turns, strict=True):
+            of_form[:0] = model["turns"]
     document = {
         "device": facts().model_dump(mode="json"),
         "versions": {**versions(("pepr_edge", "onnxruntime")), web_runtime.PACKAGE: web_runtime.VERSION},
         "chromium": version_of(arguments.chromium),
-        "rounds": arguments.rounds,
+        "rounds": len(turns[0]),
+        "first_checks": checks,
         "models": [summary(form, of_form) for form, of_form in zip(forms, turns, strict=True)],
     }
     text = json.dumps(document, indent=1) + "\n"
-    print(text)
-    if arguments.out is not None:
-        write_text(arguments.out, text)
-        write_text(arguments.out.with_suffix(".md"), markdown(document))
+    if arguments.out is None:
+        print(text)
+        return
+    write_text(arguments.out, text)
+    write_text(arguments.out.with_suffix(".md"), markdown(document))
+
+
+def stored(out: Path | None, forms: list[Form]) -> dict[str, Any]:
+    """Return what an earlier call wrote of the same models."""
+    if out is None or not out.is_file():
+        raise SystemExit("--add: no file of an earlier call, expected it as --out. Leave --add out.")
+    document = json.loads(out.read_text(encoding="utf-8"))
+    if [(model["model"], model["variant"]) for model in document["models"]] != [form[:2] for form in forms]:
+        raise SystemExit(f"--add: {out} holds other models. Give the same bundles in the same order.")
+    assert isinstance(document, dict)
+    return document
+
+
+def first_checks(bundles: list[Path], chromium: str) -> list[dict[str, Any]]:
+    """Return how long the first check of each bundle's own file takes, from a click to its result."""
+    checks = []
+    for bundle in tqdm(bundles, unit="model"):
+        form = forms_of(bundle)[0]
+        with tempfile.TemporaryDirectory() as temporary:
+            page = written_page([bundle], Path(temporary))
+            command = ["node", str(FIRST_CHECK), chromium, page.as_uri()]
+            runs = []
+            for _ in range(CHECKS):
+                done = subprocess.run(command, capture_output=True, text=True, check=True)
+                runs.append(json.loads(done.stdout))
+            page_bytes = page.stat().st_size
+        checks.append(
+            {
+                "model": form.name,
+                "variant": form.variant,
+                "model_bytes": form.file.stat().st_size,
+                "page_bytes": page_bytes,
+                "load_s": statistics.median(run["load_s"] for run in runs),
+                "check_s": statistics.median(run["check_s"] for run in runs),
+                "runs": runs,
+            }
+        )
+    return checks
+
+
+def written_page(bundles: list[Path], folder: Path) -> Path:
+    """Write the page of a kit."""
+    page = folder / "index.html"
+    page.write_text(web_page.page(bundles, web_runtime.read(("wasm",)), "benchmark"), encoding="utf-8")
+    return page
 
 
 def forms_of(bundle: Path) -> list[Form]:
@@ -87,9 +146,7 @@ def measure(bundles: list[Path], forms: list[Form], rounds: int, chromium: str) 
     """Return the turns of each form: what the page and the native runtime measured."""
     turns: list[list[dict[str, Any]]] = [[] for _ in forms]
     with tempfile.TemporaryDirectory() as temporary:
-        page = Path(temporary) / "index.html"
-        runtime = web_runtime.read(("wasm",))
-        page.write_text(web_page.page(bundles, runtime, "benchmark"), encoding="utf-8")
+        page = written_page(bundles, Path(temporary))
         command = ["node", str(TURNS), chromium, page.as_uri()]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdin is not None
@@ -156,16 +213,28 @@ def markdown(document: dict[str, Any]) -> str:
     lines = [
         "# In the browser, measured",
         "",
-        f"`tools/bench_browser.py`, {document['rounds']} rounds: each model once in the page of a web kit,",
-        "quick rules, one thread, and right after that natively, one thread. Ratios are within turns; their",
-        "range over the rounds is in brackets.",
+        f"`tools/bench_browser.py`, {plural(document['rounds'], 'round')}: each model once in the page of a "
+        "web kit, quick rules, one thread, and right after that natively, one thread. Ratios are within "
+        "turns; their range over the rounds is in brackets.",
+        "",
         f"Device: {device['cpu']}, {device['cores']} cores, {device['os']}; {document['chromium']}, "
         f"onnxruntime-web {used[web_runtime.PACKAGE]} against onnxruntime {used['onnxruntime']}. "
-        "Raw values: [browser.json](browser.json).",
+        "Raw values: [browser.json](browser.json). One machine: a phone has another processor and another "
+        "browser, which the page measures by itself.",
         "",
         "| model | variant | page, p50 ms | native, p50 ms | page takes, times as long |",
         "|---|---|---|---|---|",
         *rows,
+        "",
+        "Which of int8 and float32 is faster in a page depends on the model, and it is not as natively: the "
+        "page measures both. WebAssembly has vectors of 128 bits; native code uses all of the processor.",
+        "",
+        f"First check of one model, from the click to its result, in a fresh browser; medians of {CHECKS}.",
+        "It unpacks and starts the runtime, opens the model and runs its self-test.",
+        "",
+        "| model | variant | model, MB | page, MB | page opens, s | first check, s |",
+        "|---|---|---|---|---|---|",
+        *(check_row(check) for check in document["first_checks"]),
         "",
         "How the page is made: [in a browser](../browser.md).",
     ]
@@ -178,6 +247,13 @@ def row_of(model: dict[str, Any]) -> str:
     times = [significant(model[name]) for name in ("page_p50_ms", "native_p50_ms")]
     cells = (model["model"], model["variant"], *times, f"{ratios[0]} ({ratios[1]} to {ratios[2]})")
     return f"| {' | '.join(cells)} |"
+
+
+def check_row(check: dict[str, Any]) -> str:
+    """Return the row of the first check of one model."""
+    sizes = [significant(check[name] / 1e6) for name in ("model_bytes", "page_bytes")]
+    times = [significant(check[name]) for name in ("load_s", "check_s")]
+    return f"| {' | '.join((check['model'], check['variant'], *sizes, *times))} |"
 
 
 if __name__ == "__main__":

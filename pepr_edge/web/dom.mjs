@@ -56,9 +56,10 @@ export function fileChoice(label, attributes, onFiles) {
  * @param {string} caption
  * @param {string[]} columns the first names the rows
  * @param {Child[][]} rows
+ * @param {string} [subject] what the table is of, if captions of several tables are the same
  * @returns {HTMLElement}
  */
-export function table(caption, columns, rows) {
+export function table(caption, columns, rows, subject = "") {
   const heads = columns.map((name, index) =>
     element("th", { scope: "col", class: index === 0 ? "name" : "value" }, name),
   );
@@ -78,7 +79,8 @@ export function table(caption, columns, rows) {
     element("thead", {}, element("tr", {}, ...heads)),
     element("tbody", {}, ...body),
   );
-  return element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption }, made);
+  const label = subject ? `${subject}: ${caption}` : caption;
+  return element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label }, made);
 }
 
 /**

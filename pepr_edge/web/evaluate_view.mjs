@@ -21,6 +21,8 @@ import { hasText, text } from "./texts.mjs";
 
 const FILE = "evaluation.json";
 const MAX_FAULTS = 20;
+// A larger table helps nobody on a screen.
+const MAX_TABLE_LABELS = 30;
 
 /**
  * Return the section.
@@ -121,13 +123,14 @@ async function evaluateAll(state, entry, set, { status, results, all }) {
  */
 function figuresOfModel(one) {
   const { entry, answered, figures, subgroups } = one;
+  const name = formName(entry);
   const columns = [text("metric"), text("value"), text("interval")];
-  const caption = text("metricsTable", { n: answered.length });
+  const rows = Object.entries(figures).map(([metric, found]) => [metricName(metric), ...cellsOf(found)]);
   return [
-    element("h3", {}, formName(entry)),
-    table(caption, columns, Object.entries(figures).map(([name, found]) => [metricName(name), ...cellsOf(found)])),
-    ...confusionTables(one),
-    ...subgroups.map(groupsTable),
+    element("h3", {}, name),
+    table(text("metricsTable", { n: answered.length }), columns, rows, name),
+    ...(entry.form.labels.length <= MAX_TABLE_LABELS ? [confusionTable(one)] : []),
+    ...subgroups.map((subgroup) => groupsTable(subgroup, name)),
   ];
 }
 
@@ -140,22 +143,23 @@ function metricName(name) {
 }
 
 /**
- * @param {Estimate | null} found
+ * @param {Estimate | null | undefined} found
  * @returns {string[]} value and interval
  */
 function cellsOf(found) {
-  if (found === null || found.n < MIN_CELL) {
-    return [text("tooFew"), ""];
+  if (!found || found.n < MIN_CELL) {
+    return [text(found ? "tooFew" : "undefined"), ""];
   }
   return [found.value.toFixed(3), `${found.low.toFixed(3)} - ${found.high.toFixed(3)}`];
 }
 
 /**
  * @param {Evaluated} one
- * @returns {HTMLElement[]}
+ * @returns {HTMLElement}
  */
-function confusionTables(one) {
+function confusionTable(one) {
   const { form } = one.entry;
+  const name = formName(one.entry);
   const labels = form.labels.map(shownName);
   const counts = confusionOf(one);
   if (hasFindings(form.decision)) {
@@ -164,17 +168,18 @@ function confusionTables(one) {
       ...[having[1], having[0], without[1], without[0]].map(String),
     ]);
     const columns = ["finding", "foundRight", "missed", "falseAlarm", "leftRight"].map((key) => text(key));
-    return [table(text("findingsTable"), columns, rows)];
+    return table(text("findingsTable"), columns, rows, name);
   }
   const rows = /** @type {number[][]} */ (counts).map((row, label) => [labels[label], ...row.map(String)]);
-  return [table(text("confusionTable"), [text("trueClass"), ...labels], rows)];
+  return table(text("confusionTable"), [text("trueClass"), ...labels], rows, name);
 }
 
 /**
  * @param {import("./subgroups.mjs").Subgroups} subgroups
+ * @param {string} name of the model
  * @returns {HTMLElement}
  */
-function groupsTable({ column, metric, groups, worst, hiddenGroups }) {
+function groupsTable({ column, metric, groups, worst, hiddenGroups }, name) {
   const rows = groups.map(({ group, n, figures }) => [
     shownName(group) + (group === worst ? ` (${text("worst")})` : ""),
     String(n),
@@ -182,7 +187,7 @@ function groupsTable({ column, metric, groups, worst, hiddenGroups }) {
   ]);
   const hidden = hiddenGroups > 0 ? ` ${text("hiddenGroups", { n: hiddenGroups })}` : "";
   const caption = text("groupsTable", { column: shownName(column), metric: metricName(metric) }) + hidden;
-  return table(caption, [text("group"), text("images"), text("value"), text("interval")], rows);
+  return table(caption, [text("group"), text("images"), text("value"), text("interval")], rows, name);
 }
 
 /**

@@ -8,7 +8,7 @@ import { fieldReport } from "./report.mjs";
 import { RULES, shownMs } from "./rules.mjs";
 import { saveText } from "./save.mjs";
 import { formName } from "./state.mjs";
-import { percent, text } from "./texts.mjs";
+import { percent, short, text } from "./texts.mjs";
 
 /** @typedef {import("./measure.mjs").Measurement} Measurement */
 /** @typedef {import("./report.mjs").Measured} Measured */
@@ -185,14 +185,22 @@ function warningsOf(measurement, isOnBattery) {
  * @param {HTMLElement} results
  */
 function show(all, results) {
-  const columns = [text("model"), "p50", "p90", "p95", "p99", text("validity")];
+  const columns = [text("model"), text("validity"), "p50", "p90", "p95", "p99"];
   const rows = all.map(({ entry, measurement }) => {
     const { p50, p90, p95, p99 } = measurement.percentilesS;
     const isValid = measurement.reasons.length === 0;
     const verdict = element("span", { class: isValid ? "good" : "bad" }, text(isValid ? "valid" : "invalid"));
-    return [formName(entry), ...[p50, p90, p95, p99].map(shownPercentile), verdict];
+    return [formName(entry), verdict, ...[p50, p90, p95, p99].map(milliseconds)];
   });
   results.replaceChildren(table(text("measureTable"), columns, rows), ...fastest(all), ...all.flatMap(details));
+}
+
+/**
+ * @param {number | null} seconds
+ * @returns {string} for a column of milliseconds
+ */
+function milliseconds(seconds) {
+  return seconds === null ? text("tooFew") : short(seconds * 1e3);
 }
 
 /**

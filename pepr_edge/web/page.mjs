@@ -34,7 +34,8 @@ async function build() {
       saveView(state, measurements),
     );
   } catch (fault) {
-    page.append(element("p", { role: "alert", class: "bad" }, errorLine(fault)));
+    const line = element("p", { role: "alert", class: "bad" }, errorLine(fault));
+    page.replaceChildren(element("h1", {}, text("title")), line);
   }
 }
 

@@ -1,6 +1,7 @@
 // From an image file to the model's input: the same pixels as `pepr_edge.images.preprocess`.
 
 import { PageError } from "./errors.mjs";
+import { notReadLine } from "./formats.mjs";
 import { decodeJpeg, isJpeg } from "./jpeg.mjs";
 import { decodePng, isPng } from "./png.mjs";
 import { resize } from "./resample.mjs";
@@ -27,13 +28,16 @@ export async function decode(bytes) {
     throw new PageError("empty, 0 bytes, expected an image. Replace or remove it.");
   }
   if (!isPng(bytes) && !isJpeg(bytes)) {
-    throw new PageError("not a PNG or JPEG image, which alone are read here. Convert it to PNG.");
+    throw new PageError(notReadLine(bytes));
   }
   try {
     return await (isPng(bytes) ? decodePng(bytes, MAX_PIXELS) : decodeJpeg(bytes, MAX_PIXELS));
   } catch (fault) {
     if (fault instanceof PageError) {
       throw fault;
+    }
+    if (fault instanceof RangeError && /alloc|memory|array length/i.test(fault.message)) {
+      throw new PageError("this browser has no memory for this image. Make it smaller.");
     }
     throw new PageError("the image is cut off or corrupt. Replace or remove it.");
   }

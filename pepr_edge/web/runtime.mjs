@@ -93,11 +93,33 @@ function start(kit, provider) {
   return starting;
 }
 
+// The smallest module with a vector instruction. Source: wasm-feature-detect.
+const SIMD_MODULE = Uint8Array.of(
+  ...[0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0],
+  ...[10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11],
+);
+
+/** Refuse a browser that cannot run the runtime, or must not. */
+function checkWebAssembly() {
+  if (typeof WebAssembly === "undefined") {
+    throw new PageError("this browser offers no WebAssembly, which runs the models. Allow it, or use another browser.");
+  }
+  if (!WebAssembly.validate(SIMD_MODULE)) {
+    throw new PageError("this browser is too old to run the models (WebAssembly SIMD). Use a version of 2023 or later.");
+  }
+  try {
+    new WebAssembly.Module(SIMD_MODULE);
+  } catch {
+    throw new PageError("a policy of this browser or server forbids WebAssembly, which runs the models. Use another one.");
+  }
+}
+
 /**
  * @param {Kit} kit
  * @param {string} provider
  */
 async function startAnew(kit, provider) {
+  checkWebAssembly();
   const begin = performance.now();
   const { script, wasm } = kit.providers[provider];
   const code = new Blob([await readAsset(script)], { type: "text/javascript" });

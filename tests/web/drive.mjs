@@ -106,19 +106,19 @@ if (job.evaluate) {
   found.evaluateTables = await page.locator("#evaluate table caption").allInnerTexts();
   found.evaluation = await saved("Save the evaluation");
 }
-if (!isFirefox) {
-  await page.evaluate(AXE.concat("; undefined")); // by the debugger, which the page's policy does not bind
-  for (const scheme of ["light", "dark"]) {
-    for (const size of SIZES) {
+await page.evaluate(AXE.concat("; undefined")); // by the debugger, which the page's policy does not bind
+found.overflows = [];
+for (const scheme of isFirefox ? ["as it is"] : ["light", "dark"]) {
+  for (const size of SIZES) {
+    if (!isFirefox) {
       await page.emulateMedia({ colorScheme: scheme });
-      await page.setViewportSize(size);
-      const { violations } = await page.evaluate(() => globalThis.axe.run());
-      found.axe.push(...violations.map(({ id, impact, nodes }) => ({ id, impact, scheme, html: nodes[0].html })));
-      found.overflows ??= [];
-      found.overflows.push(await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth));
-      if (job.folder) {
-        await page.screenshot({ path: `${job.folder}/${scheme}-${size.width}.png`, fullPage: true });
-      }
+    }
+    await page.setViewportSize(size);
+    const { violations } = await page.evaluate(() => globalThis.axe.run());
+    found.axe.push(...violations.map(({ id, impact, nodes }) => ({ id, impact, scheme, html: nodes[0].html })));
+    found.overflows.push(await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth));
+    if (job.folder) {
+      await page.screenshot({ path: `${job.folder}/${scheme}-${size.width}.png`, fullPage: true });
     }
   }
 }

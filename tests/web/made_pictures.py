@@ -57,15 +57,15 @@ def png_files(count: int) -> list[tuple[bytes, dict[str, Any]]]:
     return made
 
 
-def interlaced(samples: NDArray[np.uint8], colour: int) -> bytes:
-    """Return an interlaced PNG file of 8 bits, which Pillow reads but does not write."""
+def interlaced(samples: NDArray[np.uint8] | NDArray[np.uint16], colour: int) -> bytes:
+    """Return an interlaced PNG file of 8 or 16 bits, which Pillow reads but does not write."""
     height, width = samples.shape[:2]
     lines = b""
     for x, y, step_x, step_y in PASSES:
         part = samples[y::step_y, x::step_x]
         if part.size:
-            lines += b"".join(b"\0" + row.tobytes() for row in part)
-    header = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 1)
+            lines += b"".join(b"\0" + row.astype(row.dtype.newbyteorder(">")).tobytes() for row in part)
+    header = struct.pack(">IIBBBBB", width, height, 8 * samples.itemsize, colour, 0, 0, 1)
     return png_of((b"IHDR", header), (b"IDAT", zlib.compress(lines)), (b"IEND", b""))
 
 

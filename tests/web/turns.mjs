@@ -23,7 +23,8 @@ for await (const line of createInterface({ input: process.stdin })) {
   await page.waitForFunction(() => /models measured/.test(document.querySelector("#measure [role=status]").textContent));
   const row = page.locator("#measure tbody tr", { has: page.getByRole("rowheader", { name, exact: true }) });
   const cells = await row.locator("td").allInnerTexts();
-  const [p50, p90] = cells.map((cell) => Number.parseFloat(cell));
-  process.stdout.write(`${JSON.stringify({ p50_ms: p50, p90_ms: p90, verdict: cells[4] })}\n`);
+  const [verdict, ...times] = cells;
+  const [p50, p90] = times.map((cell) => Number.parseFloat(cell));
+  process.stdout.write(`${JSON.stringify({ p50_ms: p50, p90_ms: p90, verdict })}\n`);
 }
 await browser.close();

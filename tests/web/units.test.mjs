@@ -116,6 +116,26 @@ test("broken files are one line each", async () => {
   }
 });
 
+test("files of other formats are named, with the remedy", async () => {
+  const others = {
+    "RIFF\0\0\0\0WEBPVP8 ": /a WebP image, .* Convert it to PNG/,
+    "II*\0\x08": /a TIFF image/,
+    "MM\0*": /a TIFF image/,
+    GIF89a: /a GIF image/,
+    "\0\0\0\x18ftypheic": /a HEIC image/,
+    "\0\0\0\x18ftypavif": /an? AVIF image/,
+    "\0\0\0\x18ftypmp42": /not a PNG or JPEG/,
+    [`${"\0".repeat(128)}DICM`]: /a DICOM file, .* the installed pepr_edge/,
+    "\x02\0\0\0UL\x04\0": /a DICOM file/,
+    "  <!DOCTYPE html>": /a web page/,
+    "version https://git-lfs": /not a PNG or JPEG/,
+  };
+  for (const [content, message] of Object.entries(others)) {
+    const bytes = Uint8Array.from(content, (sign) => sign.charCodeAt(0));
+    await assert.rejects(decode(bytes), message);
+  }
+});
+
 test("names and errors of others become one short line", () => {
   assert.equal(shownName("a\n\u202eb.png"), "a??b.png");
   assert.equal(shownName("x".repeat(10000)).length, 80);

@@ -1,0 +1,57 @@
+// What a file is that the page does not read, by its first bytes, and what to do with it.
+
+const PREAMBLE = 128;
+// Brands of files of the ISO base media format.
+const HEIC = /^(heic|heix|heim|heis|hevc|mif1|msf1)$/;
+const AVIF = /^avi[fs]$/;
+/** @type {[string, string][]} the first bytes, as Latin-1 */
+const STARTS = [
+  ["II*\0", "TIFF"],
+  ["MM\0*", "TIFF"],
+  ["II+\0", "TIFF"],
+  ["MM\0+", "TIFF"],
+  ["GIF8", "GIF"],
+  ["\0\0\0\fjP  ", "JPEG 2000"],
+  ["\xff\x4f\xff\x51", "JPEG 2000"],
+  ["\0\0\0\fJXL ", "JPEG XL"],
+  ["\xff\n", "JPEG XL"],
+  ["8BPS", "Photoshop"],
+  ["BM", "BMP"],
+];
+const DICOM = /^[\x02\x08]\0[^]{2}(?:AE|CS|DA|DT|LO|OB|SH|TM|UI|UL)/;
+
+/**
+ * Return why a file that is neither PNG nor JPEG is not read, and the remedy, in one line.
+ * @param {Uint8Array} bytes
+ * @returns {string}
+ */
+export function notReadLine(bytes) {
+  const head = String.fromCharCode(...bytes.subarray(0, PREAMBLE + 4));
+  if (head.slice(PREAMBLE) === "DICM" || DICOM.test(head)) {
+    return "a DICOM file, which this page does not read. Use the installed pepr_edge, or export it as PNG.";
+  }
+  const name = nameOf(head);
+  if (name !== null) {
+    return `${name === "AVIF" ? "an" : "a"} ${name} image, which this page does not read. Convert it to PNG.`;
+  }
+  const start = head.trimStart().toLowerCase();
+  if (start.startsWith("<!doctype html") || start.startsWith("<html")) {
+    return "a web page, not an image. Download the image again.";
+  }
+  return "not a PNG or JPEG image, which alone are read here. Convert it to PNG.";
+}
+
+/**
+ * @param {string} head
+ * @returns {string | null}
+ */
+function nameOf(head) {
+  if (head.startsWith("RIFF") && head.slice(8, 12) === "WEBP") {
+    return "WebP";
+  }
+  const brand = head.slice(4, 8) === "ftyp" ? head.slice(8, 12) : "";
+  if (HEIC.test(brand) || AVIF.test(brand)) {
+    return HEIC.test(brand) ? "HEIC" : "AVIF";
+  }
+  return STARTS.find(([start]) => head.startsWith(start))?.[1] ?? null;
+}
