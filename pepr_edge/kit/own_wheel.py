@@ -76,7 +76,7 @@ def repack(folder: Path) -> Path:
         installed = importlib.metadata.distribution(NAME)
     except importlib.metadata.PackageNotFoundError:
         raise KitError(
-            f"{PACKAGE}: was not installed by pip, so its wheel cannot be made. Run: pip install pepr_edge"
+            f"{PACKAGE}: was not installed by pip, so its wheel cannot be made. Run: pip install . in its checkout"
         ) from None
     contents = {}
     # Not `installed.files`: since Python 3.12 it leaves out the files that are missing.
@@ -92,12 +92,12 @@ def repack(folder: Path) -> Path:
         except OSError:
             raise KitError(
                 f"{installed.locate_file(row[0])}: missing, but part of pepr_edge. "
-                "Run: pip install --force-reinstall pepr_edge"
+                "Run: pip install --force-reinstall --no-deps . in its checkout"
             ) from None
     if f"{NAME}/__init__.py" not in contents:
         raise KitError(
             f"{PACKAGE}: an editable installation without its checkout, so its wheel cannot be made. "
-            "Run: pip install ."
+            "Run: pip install . in its checkout"
         )
     record_name = f"{NAME}-{installed.version}.dist-info/RECORD"
     record = "".join(f"{name},{_digest(content)},{len(content)}\n" for name, content in contents.items())
