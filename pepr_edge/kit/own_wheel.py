@@ -76,7 +76,8 @@ def repack(folder: Path) -> Path:
         installed = importlib.metadata.distribution(NAME)
     except importlib.metadata.PackageNotFoundError:
         raise KitError(
-            f"{PACKAGE}: was not installed by pip, so its wheel cannot be made. Run: pip install . in its checkout"
+            f"{PACKAGE}: was not installed by pip, so its wheel cannot be made. "
+            "Run: pip install . in its checkout"
         ) from None
     contents = {}
     # Not `installed.files`: since Python 3.12 it leaves out the files that are missing.
