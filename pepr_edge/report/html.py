@@ -276,6 +276,8 @@ def _budget(report: ReportInput, name: str) -> str:
 
 def _caveats(report: ReportInput, ranked: list[RankingRow]) -> tuple[str, ...]:
     sentences = [*caveats(report.ranking, len(report.data.labels)), *_profile_caveats(report, ranked)]
+    if not ranked:
+        return tuple(sentences)  # the answer itself says why no model has a rank
     rows = report.ranking.rows
     rejected = sum(row.status == "over_budget" for row in rows)
     unskilled = sum(row.status == "no_skill" for row in rows)

@@ -193,7 +193,7 @@ def _notes(row: RankingRow) -> str:
         notes.insert(0, f"{status}: {printable(row.reason)}" if row.reason else status)
     elif row.tied_with_best:
         notes.insert(0, "tied with the first in performance")
-    return "; ".join(notes)
+    return "; ".join(note.rstrip(".") for note in notes)
 
 
 def depends_on(ranking: Ranking) -> ReportTable:

@@ -117,7 +117,8 @@ def _uneven_span(epochs: Sequence[Epoch]) -> str:
     mean_s = sum(durations_s) / len(durations_s)
     if mean_s <= UNEVEN * durations_s[len(durations_s) // 4]:
         return ""
-    return f"from {durations_s[0]:.2g} to {durations_s[-1]:.2g} s an epoch"
+    fastest, slowest = (float(f"{seconds:.2g}") for seconds in (durations_s[0], durations_s[-1]))
+    return f"from {fastest:g} to {slowest:g} s an epoch"
 
 
 def _of_calm_epochs(trained: TrainResult) -> _Amounts:

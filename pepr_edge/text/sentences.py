@@ -68,8 +68,10 @@ class BaselineCheck(NamedTuple):
 def answer(ranking: Ranking) -> str:
     """Say which model to deploy and its figures; or that there is none, and why.
 
-    Of two classes, the positive comes first.
+    Of two classes, the positive comes first; without a model it does not matter.
     """
+    if not ranked_rows(ranking):
+        return _no_answer(ranking)
     return " ".join(text for text in (positive_sentence(ranking), _deploy(ranking)) if text)
 
 
@@ -82,10 +84,7 @@ def positive_sentence(ranking: Ranking) -> str:
 
 
 def _deploy(ranking: Ranking) -> str:
-    ranked = ranked_rows(ranking)
-    if not ranked:
-        return _no_answer(ranking)
-    best = ranked[0]
+    best = ranked_rows(ranking)[0]
     where = f"On {ranking.device}{',' if ',' in ranking.device else ''}"
     figures = ", ".join(_figures(ranking, best))
     return f"{where} deploy {row_name(best)}: {figures}."

@@ -11,7 +11,7 @@ import report_records as records
 from pepr_edge.records import Quantity, Ranking
 from pepr_edge.text import units
 from pepr_edge.text.robustness import TIME_FOR_ENERGY
-from pepr_edge.text.sentences import against_baseline, answer, caveats, knowing_cost
+from pepr_edge.text.sentences import TOO_FEW, against_baseline, answer, caveats, knowing_cost
 
 
 def with_first_row(ranking: Ranking, **changes: object) -> Ranking:
@@ -88,11 +88,17 @@ def test_a_first_model_below_the_baseline_on_the_test_images_has_a_warning() -> 
 def test_none_is_deployed_only_if_no_row_is_left_and_the_answer_says_what_to_change() -> None:
     ranking = records.run().ranking
     rows = [row.replace(status="no_skill", rank=None, reason="no skill") for row in ranking.rows]
-    text = answer(ranking.replace(rows=tuple(rows)))
-    assert "no model to deploy" in text
+    none = ranking.replace(rows=tuple(rows), positive="malignant")
+    text = answer(none)
+    assert text.startswith("There is no model to deploy")
+    assert "labels" in text
     assert "train.epochs" in text
     assert "pretrained" in text
     assert "deploy" in answer(ranking.replace(rows=(*rows[1:], ranking.rows[0])))
+    too_few = f"{TOO_FEW}: with 6 ... Raise data.val_fraction."
+    text = answer(none.replace(notes=(too_few,)))
+    assert text.endswith(too_few)
+    assert "train.epochs" not in text
 
 
 @pytest.mark.parametrize(
