@@ -172,11 +172,12 @@ def _how_to_name(table: Table, missing: Sequence[str]) -> str:
 
 def _indicators(table: Table) -> list[str]:
     """Return the columns that hold only 0 and 1, and both."""
-    return [
-        _shown(name)
-        for position, name in enumerate(table.header)
-        if {value.removesuffix(".0") for value in table.column(position)} == {"0", "1"}
-    ]
+    found = []
+    for position, name in enumerate(table.header):
+        values = {value.removesuffix(".0") for value in table.column(position)}
+        if values == {"0", "1"}:
+            found.append(_shown(name))
+    return found
 
 
 def _suggestion(header: Sequence[str], role: str) -> str | None:

@@ -51,8 +51,7 @@ def choose_findings(table: Table, settings: DataSettings) -> FindingTable:
         return _from_columns(table, settings)
     chosen = choose(table, settings.columns, settings.subgroups)
     texts = table.column(chosen.positions["label"])
-    signs = [sign for sign in SIGNS if any(sign in text for text in texts)]
-    separator = settings.separator or (signs[0] if signs else "")
+    separator = settings.separator or found_separator(texts)
     _check_separator(table, settings.separator, texts)
     none_text = _none_text(texts, separator)
     if none_text is not None:
@@ -62,6 +61,14 @@ def choose_findings(table: Table, settings: DataSettings) -> FindingTable:
         return () if row["label"] == none_text else _parts(row["label"], separator)
 
     return FindingTable(chosen, (), of_row)
+
+
+def found_separator(texts: Sequence[str]) -> str:
+    """Return the first of SIGNS that is in one of the texts; "" if none is."""
+    for sign in SIGNS:
+        if any(sign in text for text in texts):
+            return sign
+    return ""
 
 
 def _check_separator(table: Table, separator: str, texts: Sequence[str]) -> None:

@@ -48,8 +48,12 @@ def problems(groups: Sequence[str]) -> Iterator[Problem]:
         f"{plural(len(rounded), 'group')} like 1.23E+11: a spreadsheet has rounded long numbers, and "
         "different patients may count as one. Export the column again as text.",
     )
-    counts = Counter(chosen[group] for group in groups)
-    for name in known:
+    yield from _missing(Counter(chosen[group] for group in groups))
+
+
+def _missing(counts: Counter[str]) -> Iterator[Problem]:
+    """Yield groups of several images whose name is a missing value. `counts`: images by group."""
+    for name in sorted(counts):
         if names.looks_missing(name) and counts[name] > 1:
             yield Problem(
                 kind="group_looks_missing",

@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
-from PIL import Image
 
 from pepr_edge.data import findings, groups, names
 from pepr_edge.data import labels as label_names
@@ -28,7 +28,7 @@ from pepr_edge.data.source import (
     check_labels,
     splits_by_name,
 )
-from pepr_edge.errors import DataError, DatasetError, ImageError
+from pepr_edge.errors import DataError, DatasetError
 from pepr_edge.records import Columns, Problem, Split
 from pepr_edge.untrusted.paths import leads_out
 from pepr_edge.untrusted.shown import shown
@@ -246,36 +246,41 @@ def open_list(
     """
     images = located.images
     chosen = names.one_spelling(name for image in images for name in _labels(image))
-    spelled = sorted(set(chosen.values()))
-    labels = tuple(sorted(spelled, key=int) if all(name.isdecimal() for name in spelled) else spelled)
-    labels = tuple(order) or labels
+    labels = tuple(order) or _sorted_labels(chosen.values())
     check_labels(labels, str(path))
-    has_findings = images[0].findings is not None
     paths = [image.path for image in images]
-
-    def read(indices: Indices) -> Iterator[Image.Image | ImageError]:
-        return read_images(path.parent, paths, indices)
-
     return ImageSource(
         name=shown(path.stem),
         format=format_,
         sha256=tree_sha256(path.parent, [path.name, *paths]),
         labels=labels,
         targets=_targets(images, labels, chosen),
-        read=read,
+        read=partial(read_images, path.parent, paths),
         given=splits_by_name([image.split for image in images]) if images[0].split else None,
         groups=_group_numbers(images),
         name_of=paths.__getitem__,
         path_of=lambda index: path.parent / paths[index],
         columns=columns,
-        problems=(
-            *problems,
-            *label_names.problems(chosen),
-            *(() if has_findings else _against_folders(paths, images, chosen)),
-            *(() if images[0].split else label_names.unused_splits(paths)),
-            *located.problems,
-        ),
+        problems=(*problems, *_name_problems(images, chosen), *located.problems),
     )
+
+
+def _sorted_labels(names: Iterable[str]) -> tuple[str, ...]:
+    """Return names without repeats: in the order of their values if all are numbers, else by letters."""
+    labels = sorted(set(names))
+    if all(name.isdecimal() for name in labels):
+        labels.sort(key=int)
+    return tuple(labels)
+
+
+def _name_problems(images: Sequence[ListedImage], chosen: Mapping[str, str]) -> Iterator[Problem]:
+    """Yield what looks wrong with the names of classes, and with paths that say otherwise."""
+    paths = [image.path for image in images]
+    yield from label_names.problems(chosen)
+    if images[0].findings is None:
+        yield from _against_folders(paths, images, chosen)
+    if not images[0].split:
+        yield from label_names.unused_splits(paths)
 
 
 def _labels(image: ListedImage) -> tuple[str, ...]:

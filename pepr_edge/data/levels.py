@@ -52,23 +52,29 @@ def sites(root: Folder) -> list[Folder]:
         DatasetError: the same names are in most folders, and nothing says which of the two are the classes.
     """
     folders = [folder for folder in root.folders if folder.has_images]
-    inner = [
-        {spelling_key(child.name): child.name for child in folder.folders if child.has_images}
-        for folder in folders
-    ]
-    if len(folders) < 2 or not all(inner):
+    spellings = [_spellings(folder) for folder in folders]
+    if len(folders) < 2 or not all(spellings):
         return []
-    counts = Counter(key for names in inner for key in names)
+    counts: Counter[str] = Counter()
+    first_spelling: dict[str, str] = {}
+    for of_folder in spellings:
+        counts.update(of_folder.keys())
+        for key, name in of_folder.items():
+            first_spelling.setdefault(key, name)
     frequent = sorted(key for key, count in counts.items() if 2 * count >= len(folders))
     if len(frequent) < 2 or 2 * len(frequent) < len(counts):
         return []
-    spelled = {key: name for names in reversed(inner) for key, name in names.items()}
-    names = [spelled[key] for key in frequent]
+    names = [first_spelling[key] for key in frequent]
     if all(_SITE.match(folder.name) for folder in folders):
         return folders
     if all(is_no_class(name) for name in names):
         return []
     raise _same_classes(root, folders, names)
+
+
+def _spellings(folder: Folder) -> dict[str, str]:
+    """Return the names of the folders with images in a folder, by what is compared of them."""
+    return {spelling_key(child.name): child.name for child in folder.folders if child.has_images}
 
 
 def _same_classes(root: Folder, folders: list[Folder], names: list[str]) -> DatasetError:

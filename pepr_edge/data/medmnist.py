@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, Literal
 
@@ -83,13 +84,7 @@ def open_source(settings: DataSettings) -> ImageSource:
     path = fetch(settings.source.lower()) if known else Path(settings.source)
     with _readable(path), npz.opened(path) as archive:
         members = set(archive.namelist())
-        splits = [split for split in SPLITS if f"{split}_images.npy" in members]
-        if "train" not in splits:
-            names = ", ".join(sorted(name.removesuffix(".npy") for name in members)[:6]) or "nothing"
-            raise DataError(
-                f"{path}: contains {names}, expected train_images, train_labels, val_images and so on. "
-                "Save it under these names."
-            )
+        splits = _splits(path, members)
         shapes = {split: _image_shape(path, archive, split) for split in splits}
         joining: list[Problem] = []
         targets = [_targets(path, archive, split, shapes[split][0], settings, joining) for split in splits]
@@ -103,28 +98,42 @@ def open_source(settings: DataSettings) -> ImageSource:
     elif settings.kind == "auto" and identified is None:
         problems.append(note_findings(all_targets.shape[1], len(all_targets)))
     starts = np.cumsum([0, *(shapes[split][0] for split in splits)])
-
-    def read(indices: Indices) -> Iterator[Image.Image]:
-        for number, split in enumerate(splits):
-            in_split = (indices >= starts[number]) & (indices < starts[number + 1])
-            yield from _images(path, split, indices[in_split] - starts[number])
-
-    given: dict[Split, Indices] = {
-        split: np.arange(starts[number], starts[number + 1]) for number, split in enumerate(splits)
-    }
     return ImageSource(
         name=shown(path.stem),
         format="medmnist",
         sha256=sha256_file(path),
         labels=identified.labels if identified else numeric_labels(all_targets),
         targets=all_targets,
-        read=read,
-        given=given,
+        read=partial(_read, path, splits, starts),
+        given={split: np.arange(starts[n], starts[n + 1]) for n, split in enumerate(splits)},
         name_of=lambda index: name_in_split(index, splits, starts),
         columns=columns,
         problems=(*problems, *unused_columns(columns.ignored)),
         task=KINDS.get(identified.task) if identified else None,
     )
+
+
+def _read(path: Path, splits: Sequence[Split], starts: Indices, indices: Indices) -> Iterator[Image.Image]:
+    """Yield images by their index in the source, whose splits follow one another from `starts` on."""
+    for number, split in enumerate(splits):
+        in_split = (indices >= starts[number]) & (indices < starts[number + 1])
+        yield from _images(path, split, indices[in_split] - starts[number])
+
+
+def _splits(path: Path, members: set[str]) -> list[Split]:
+    """Return the splits that have images in an archive.
+
+    Raises:
+        DataError: there are no training images.
+    """
+    splits = [split for split in SPLITS if f"{split}_images.npy" in members]
+    if "train" not in splits:
+        names = ", ".join(sorted(name.removesuffix(".npy") for name in members)[:6]) or "nothing"
+        raise DataError(
+            f"{path}: contains {names}, expected train_images, train_labels, val_images and so on. "
+            "Save it under these names."
+        )
+    return splits
 
 
 def _columns(members: set[str], splits: list[Split]) -> Columns:

@@ -127,7 +127,12 @@ def look_alike(labels: Sequence[str]) -> list[tuple[str, ...]]:
 
 def same_numbers(names: Sequence[str]) -> list[tuple[str, ...]]:
     """Return the sets of names that are the same number in several forms (7, 007, 7.0)."""
-    return _alike([(number[1], name) for name in names if (number := _NUMBER.fullmatch(name))])
+    keyed = []
+    for name in names:
+        number = _NUMBER.fullmatch(name)
+        if number is not None:
+            keyed.append((number[1], name))
+    return _alike(keyed)
 
 
 def _alike(keyed: Iterable[tuple[str, str]]) -> list[tuple[str, ...]]:

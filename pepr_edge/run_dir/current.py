@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Mapping, Set
+from contextlib import suppress
 from pathlib import Path
 
 from pepr_edge.errors import RunError
-from pepr_edge.recipe import Recipe
+from pepr_edge.recipe import AUTO, Recipe
 from pepr_edge.recipe.settings import ResolvedTrain
 from pepr_edge.records import (
     Artifact,
     Candidate,
     CostProbe,
     DataInfo,
+    DeviceProfile,
     Failure,
     Machine,
     RunInfo,
@@ -24,17 +26,22 @@ from pepr_edge.records import (
     TrainResult,
 )
 from pepr_edge.run_dir.keys import (
+    FIRST,
     STAGE_REVISIONS,
+    autotune_key,
+    profile_key,
     screening_key,
     train_key,
 )
 from pepr_edge.run_dir.layout import (
     ARTIFACT,
     FAILURE,
+    FULL_PROFILE,
     LOGITS,
     MODEL,
     PREDICTIONS,
     PROBE,
+    PROFILE,
     SCREENING,
     SEARCH,
     TRAIN_RESULT,
@@ -117,6 +124,44 @@ def _precedence(trained: TrainResult) -> tuple[float, float]:
     recorded = trained.performance.get(f"val_{trained.performance_metric}")
     best = [epoch.val_loss for epoch in trained.epochs if epoch.epoch == trained.best_epoch]
     return (recorded.value if recorded else -math.inf), -min(best, default=math.inf)
+
+
+def current_autotune_key(folder: Path, trained: TrainResult, recipe: Recipe, info: RunInfo) -> str:
+    """Return the key of a candidate's autotuned variant.
+
+    A finished run of an earlier version chose among the variants of that version, which are not known here.
+    Its choice has the key that was stored with it.
+
+    Args:
+        folder: of the candidate.
+        trained, recipe, info: that the key is made of.
+    """
+    is_earlier = info.revisions.get("autotune", FIRST) != STAGE_REVISIONS["autotune"]
+    if is_earlier and info.status == "finished":
+        with suppress(RunError):
+            return read_record(folder / AUTO / ARTIFACT, Artifact).key
+    return autotune_key(trained, recipe, info.revisions)
+
+
+def current_profiles(
+    folder: Path, artifact: Artifact, recipe: Recipe, revisions: Mapping[str, str]
+) -> tuple[DeviceProfile | None, DeviceProfile | None]:
+    """Return the profile of an artifact, and the one by the full rules beside an adaptive one.
+
+    Where the recipe asks for the adaptive rules, a measurement by the full rules serves too: it is longer. So
+    runs of version 0.1.0, whose default were the full rules, stay readable.
+
+    Args:
+        folder: of the variant.
+        artifact, recipe, revisions: that the keys of the profiles are made of.
+    """
+    profile = read_current(folder / PROFILE, DeviceProfile, profile_key(artifact, recipe, revisions))
+    if recipe.profile.rules != "adaptive":
+        return profile, None
+    full_key = profile_key(artifact, recipe, revisions, rules="full")
+    if profile is None:
+        return read_current(folder / PROFILE, DeviceProfile, full_key), None
+    return profile, read_current(folder / FULL_PROFILE, DeviceProfile, full_key)
 
 
 def current_training_state(folder: Path, key: str) -> TrainingState | None:

@@ -9,7 +9,6 @@ the model that it copies.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence, Set
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -37,26 +36,22 @@ from pepr_edge.records import (
 )
 from pepr_edge.run_dir.current import (
     current_artifact,
+    current_autotune_key,
+    current_profiles,
     current_repeats,
     current_search,
     deployed,
     read_failure,
 )
 from pepr_edge.run_dir.keys import (
-    FIRST,
-    STAGE_REVISIONS,
-    autotune_key,
     export_key,
     profile_key,
     step_cost_key,
     train_key,
 )
 from pepr_edge.run_dir.layout import (
-    ARTIFACT,
-    FULL_PROFILE,
     LOGITS,
     PREDICTIONS,
-    PROFILE,
     RANKING,
     RECIPE,
     RUN,
@@ -242,6 +237,8 @@ def load(run_dir: Path, verify: bool = False) -> Results:
     Raises:
         RunError: it is not a run directory.
     """
+    if run_dir.is_file():
+        raise RunError(f"{run_dir}: a file, expected a run directory. Give its folder: {run_dir.parent}")
     if not (run_dir / RUN).is_file():
         raise RunError(
             f"{run_dir}: not a run directory (no {RUN}). "
@@ -287,15 +284,9 @@ def _states(
     revisions = results.info.revisions
     folder = candidate_folder(results.folder, candidate)
     of_training = train_key(candidate, recipe, results.info.data, revisions)
-    trainings = current_repeats(folder, candidate, recipe, results.info.data, revisions, verify)
     positive = results.info.data.positive_index
-    trainings = {repeat: training_with(made, positive) for repeat, made in trainings.items()}
-    trained = deployed(trainings.values())
-    if recipe.train.teacher is not None:
-        # Alone or as a student: these are no seeds of one training.
-        trainings = {repeat: made for repeat, made in trainings.items() if made == trained}
+    trained, trainings = _trainings(results, candidate, verify)
     failure_keys = {of_training} if trained is None else {of_training, trained.key}
-
     step_cost = None
     if trained is not None:
         step_cost = read_current(folder / STEP_COST, StepCost, step_cost_key(of_training, trained))
@@ -319,16 +310,36 @@ def _states(
         exports[name] = state(name, key)
     ranked = {name: exports[name] for name in recipe.export.named}
     if recipe.export.auto:
-        choice = state(AUTO, _autotune_key(results, folder, trained) if trained else of_training)
-        base = exports[FLOAT32]
-        if choice.artifact is not None:
-            choice = replace(choice, variant=choice.artifact.variant)
-        elif base.artifact is None:
-            # Autotune starts from float32, so without it nothing is chosen.
-            choice = replace(choice, failure=choice.failure or base.failure)
+        key = current_autotune_key(folder, trained, recipe, results.info) if trained else of_training
+        choice = _as_chosen(state(AUTO, key), exports[FLOAT32])
         ranked[choice.variant] = choice
     others = [export for export in exports.values() if ranked.get(export.variant) is not export]
     return list(ranked.values()), others
+
+
+def _trainings(
+    results: Results, candidate: Candidate, verify: bool
+) -> tuple[TrainResult | None, dict[int, TrainResult]]:
+    """Read the training of a candidate that is deployed, and all of its seeds by the number of the repeat."""
+    data = results.info.data
+    folder = candidate_folder(results.folder, candidate)
+    stored = current_repeats(folder, candidate, results.recipe, data, results.info.revisions, verify)
+    trainings = {repeat: training_with(made, data.positive_index) for repeat, made in stored.items()}
+    trained = deployed(trainings.values())
+    if results.recipe.train.teacher is not None:
+        # Alone or as a student: these are no seeds of one training.
+        trainings = {repeat: made for repeat, made in trainings.items() if made == trained}
+    return trained, trainings
+
+
+def _as_chosen(autotuned: VariantState, float32: VariantState) -> VariantState:
+    """Return what autotuning made under the name of the variant that it chose."""
+    if autotuned.artifact is not None:
+        return replace(autotuned, variant=autotuned.artifact.variant)
+    if float32.artifact is None:
+        # Autotune starts from float32, so without it nothing is chosen.
+        return replace(autotuned, failure=autotuned.failure or float32.failure)
+    return autotuned
 
 
 def _of_positive(state: VariantState, positive: int) -> VariantState:
@@ -339,20 +350,6 @@ def _of_positive(state: VariantState, positive: int) -> VariantState:
     folder = state.training_folder
     before = read_logits(folder) if (folder / LOGITS).is_file() else {}
     return replace(state, artifact=artifact_with(artifact, state.predictions(), before, positive))
-
-
-def _autotune_key(results: Results, folder: Path, trained: TrainResult) -> str:
-    """Return the key of a candidate's autotuned variant.
-
-    A finished run of an earlier version chose among the variants of that version, which are not known here.
-    Its choice has the key that was stored with it.
-    """
-    revisions = results.info.revisions
-    is_earlier = revisions.get("autotune", FIRST) != STAGE_REVISIONS["autotune"]
-    if is_earlier and results.info.status == "finished":
-        with suppress(RunError):
-            return read_record(folder / AUTO / ARTIFACT, Artifact).key
-    return autotune_key(trained, results.recipe, revisions)
 
 
 def _state(
@@ -370,7 +367,7 @@ def _state(
     full_profile = None
     keys = set(failure_keys)
     if artifact is not None:
-        profile, full_profile = _profiles(results, folder, artifact)
+        profile, full_profile = current_profiles(folder, artifact, results.recipe, results.info.revisions)
         keys.add(profile_key(artifact, results.recipe, results.info.revisions))
     failure = None
     if profile is None:
@@ -378,25 +375,6 @@ def _state(
     return VariantState(
         candidate, folder.name, folder, trained, artifact, profile, failure, full_profile=full_profile
     )
-
-
-def _profiles(
-    results: Results, folder: Path, artifact: Artifact
-) -> tuple[DeviceProfile | None, DeviceProfile | None]:
-    """Read the profile of an artifact, and the one by the full rules beside an adaptive one.
-
-    Where the recipe asks for the adaptive rules, a measurement by the full rules serves too: it is longer. So
-    runs of version 0.1.0, whose default were the full rules, stay readable.
-    """
-    recipe = results.recipe
-    revisions = results.info.revisions
-    profile = read_current(folder / PROFILE, DeviceProfile, profile_key(artifact, recipe, revisions))
-    if recipe.profile.rules != "adaptive":
-        return profile, None
-    full_key = profile_key(artifact, recipe, revisions, rules="full")
-    if profile is None:
-        return read_current(folder / PROFILE, DeviceProfile, full_key), None
-    return profile, read_current(folder / FULL_PROFILE, DeviceProfile, full_key)
 
 
 def _pruned(search: SearchLog | None) -> dict[str, SearchedCandidate]:

@@ -297,6 +297,8 @@ def test_another_folder_is_a_run_error(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"not a run directory \(no run\.json\)"):
         load(tmp_path)
     (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(RunError, match=f"a file, .* {tmp_path}"):
+        load(tmp_path / "run.json")
     with pytest.raises(RunError, match="not a RunInfo record"):
         load(tmp_path)
     write_record(tmp_path / "run.json", made_records.info("small"))

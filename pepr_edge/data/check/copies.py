@@ -44,14 +44,17 @@ def problems(evidence: Evidence) -> Iterator[Problem]:
 
 
 def _contradictory(evidence: Evidence, groups: Sequence[Sequence[int]]) -> Problem:
-    pairs = sorted({" / ".join(sorted({evidence.label(index) for index in group})) for group in groups})
+    pairs = set()
+    for group in groups:
+        labels = {evidence.label(index) for index in group}
+        pairs.add(" / ".join(sorted(labels)))
     return Problem(
         kind="copies_with_two_labels",
         severity="warning",
         count=len(groups),
         examples=pairs_of(evidence, groups, evidence.label),
         remedy=f"{plural(len(groups), 'picture')} with more than one label "
-        f"({'; '.join(pairs[:MAX_EXAMPLES])}): no model can be right on all of its copies. "
+        f"({'; '.join(sorted(pairs)[:MAX_EXAMPLES])}): no model can be right on all of its copies. "
         "Correct the labels, or remove the copies.",
     )
 

@@ -133,10 +133,15 @@ def _shared(keys: Sequence[str], labels: Sequence[str], least: int) -> list[str]
 
 def _shared_folders(paths: Sequence[PurePosixPath], splits: Sequence[str]) -> list[str] | None:
     """Return the folder of each image that looks like a patient's; None if no such folder has two splits."""
-    folders = [next((part for part in reversed(path.parts[:-1]) if is_id(part)), "") for path in paths]
+    folders = [_lowest_id(path) for path in paths]
     pairs = {(folder, split) for folder, split in zip(folders, splits, strict=True) if folder}
     counts = Counter(folder for folder, _ in pairs)
     return folders if len(counts) >= MIN_BEGINNINGS and max(counts.values()) > 1 else None
+
+
+def _lowest_id(path: PurePosixPath) -> str:
+    """Return the name of the lowest folder on a path that looks like a patient's; "" if none does."""
+    return next((part for part in reversed(path.parts[:-1]) if is_id(part)), "")
 
 
 def _uneven(evidence: Evidence) -> Iterator[Problem]:

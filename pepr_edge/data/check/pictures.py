@@ -16,6 +16,12 @@ MAX_DARK = 0.2
 
 def problems(evidence: Evidence) -> Iterator[Problem]:
     """Yield blank and dark pictures, lost ends, files with more pictures, and colour that becomes grey."""
+    yield from _without_content(evidence)
+    yield from _not_used(evidence)
+
+
+def _without_content(evidence: Evidence) -> Iterator[Problem]:
+    """Yield pictures that are blank, nearly black, or cut off."""
     scan = evidence.scan
     blank = plural(len(scan.blank), "image")
     yield from _about(
@@ -44,6 +50,11 @@ def problems(evidence: Evidence) -> Iterator[Problem]:
         f"{plural(len(scan.cut_off), 'JPEG image')} ending in plain grey, as if the rest of the file were "
         "lost. Look at them; copy or download them again.",
     )
+
+
+def _not_used(evidence: Evidence) -> Iterator[Problem]:
+    """Yield further pictures of a file, and colour, which the model will not see."""
+    scan = evidence.scan
     yield from _about(
         "several_pictures",
         "note",
