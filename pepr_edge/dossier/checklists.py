@@ -1,4 +1,4 @@
-"""Reporting checklists: their items, what a bundle knows of each, and what is left to people."""
+"""Reporting checklists: their items, the answers from a bundle, and what people have to fill in."""
 
 from __future__ import annotations
 
@@ -20,8 +20,11 @@ BY_YOU = "to be filled in by you"
 class Item(NamedTuple):
     """One item of a checklist.
 
-    `asks` is a paraphrase of ours. `known` finds the answer in a manifest. `left` is what the manifest cannot
-    know, and why; empty if an answer from the manifest is all of it.
+    number, section: as in the publication.
+    asks: what the item asks for, in our words.
+    known: returns the answer from a manifest, or None.
+    left: what no manifest can answer, and why; empty if the manifest's answer is complete.
+    without: why there is no answer, if the manifest has none and `left` is empty.
     """
 
     number: str
@@ -33,7 +36,7 @@ class Item(NamedTuple):
 
 
 class Checklist(NamedTuple):
-    """A checklist: its name, the name of its file, where it was published, and its items."""
+    """A checklist: its name, the name of its file without suffix, where it was published, and its items."""
 
     name: str
     file: str
@@ -42,7 +45,7 @@ class Checklist(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What stands in the row of an item: the text from the bundle, and what people are to add."""
+    """The answer to an item: the text from the bundle, and what people have to add; each may be empty."""
 
     item: Item
     state: State
@@ -51,11 +54,11 @@ class Answer(NamedTuple):
 
 
 def unknown(manifest: Manifest) -> None:
-    """Know nothing: no bundle says it."""
+    """Return None: no manifest has an answer to this item."""
 
 
 def about(name: str) -> Known:
-    """Return what finds a statement of the makers, by its key in `[about]`."""
+    """Return a function that returns a manifest's statement for this key of `[about]`."""
 
     def known(manifest: Manifest) -> str | None:
         return said(manifest, name)
@@ -64,12 +67,12 @@ def about(name: str) -> Known:
 
 
 def not_said(name: str) -> str:
-    """Return why a statement of the makers is missing."""
+    """Return the reason why a statement is missing, for its key of `[about]`."""
     return f"the recipe has no [about] {name}"
 
 
 def fill(checklist: Checklist, manifest: Manifest) -> tuple[Answer, ...]:
-    """Return the answers of a manifest to all items, in their order."""
+    """Answer all items from a manifest, in their order."""
     return tuple(_answer(item, item.known(manifest)) for item in checklist.items)
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from pepr_edge.energy.source import MeterSettings, OpenSource, Part
 
-# More than any zone draws (server packages end near 500 W): a counter read in time for this power cannot wrap
-# twice unseen. The smallest range in use, AMD's 65.5 kJ, is then read every 32 s; Intel's 262 kJ every
-# minute.
+# More than any zone draws (server packages end near 500 W). A counter is read before this power could use up
+# its range, so that at most one wrap lies between two readings: AMD's 65.5 kJ, the smallest range in use, is
+# read every 32 s, Intel's 262 kJ every minute.
 MAX_ZONE_W = 2000.0
 MAX_PERIOD_S = 60.0
 
@@ -76,7 +76,7 @@ def read(handle: tuple[Zone, ...]) -> RaplReading | None:
 
 
 def joules(handle: tuple[Zone, ...], before: RaplReading, now: RaplReading) -> float | None:
-    """Return the sum over the zones, each with at most one wrap.
+    """Return the energy between two readings, summed over the zones; each may have wrapped once.
 
     None if a counter was reset, for example by suspend to disk.
     """
@@ -97,7 +97,7 @@ def joules(handle: tuple[Zone, ...], before: RaplReading, now: RaplReading) -> f
 
 
 def stop(handle: tuple[Zone, ...]) -> None:
-    """Do nothing: nothing is open."""
+    """Do nothing: the counters are plain files that are opened for each reading."""
 
 
 def _chosen_zones(powercap: Path) -> list[Path]:

@@ -1,9 +1,9 @@
-"""Whose place in a ranking cannot change any more, while latencies are still being measured.
+"""Find the artifacts whose place in the ranking is already certain while latencies are being measured.
 
-A latency is known as a range, the interval of its p90. A place is certain if the score of an artifact stays
-below or above that of every other artifact, whatever values in their ranges their latencies have. The scale
-of the latency depends on them too. Where a run hands over its best models alone, the order of those that are
-certainly behind them does not matter, and they count as certain, too.
+Of a latency a range is known, the interval of its p90. The place of an artifact is certain if its score is
+above or below that of each other artifact for all values in these ranges. The bounds by which latencies are
+normalised depend on the same values. If only the best models of a run become bundles, the order of those that
+are certainly behind them does not matter, so their places count as certain, too.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MEMORY = "peak_memory"
 
 
 class Member(NamedTuple):
-    """An artifact that can have a rank: its performance, and its resources except latency and memory."""
+    """An artifact that can have a rank. Of its resources, latency and memory are not used."""
 
     performance: float
     resources: Mapping[str, float | None]
@@ -44,12 +44,19 @@ class Member(NamedTuple):
 
 @dataclass(frozen=True)
 class Places:
-    """What the ranking of a run depends on, beside the latency and memory that are not measured yet.
+    """All that the ranking of a run depends on, except the latency and memory that are still measured.
 
-    `members` and `known`, what earlier measurements say of them, are by the number of the entry. `unranked`
-    are entries that can have no rank. `pruned` are candidates without a rank that affect the bounds. `limits`
-    are those of `Recipe.limits`. `handed_over` is the number of the best models that become bundles (None:
-    all).
+    Entries are given by their position in `Results.entries`.
+
+    members: the entries that can have a rank.
+    known: range of the latency, and memory, of members that were measured earlier.
+    unranked: the entries that can have no rank.
+    pruned: rows of candidates without a rank whose resources count for the bounds.
+    weights: of the resources, with a sum of 1.
+    is_min_zero: the lower bound of each resource is 0.
+    alpha: emphasis on performance.
+    limits: budgets, see `Recipe.limits`.
+    handed_over: number of the best models that become bundles; None: all.
     """
 
     members: Mapping[int, Member]
@@ -66,7 +73,7 @@ class Places:
 def places_of(results: Results) -> Places:
     """Return what the ranking of a run depends on.
 
-    Entries that are not measured get a profile that breaks no budget, to learn whether they can be ranked.
+    To find out which entries can have a rank, those without a profile get one that breaks no budget.
     """
     entries = tuple(_with_profile(entry) for entry in results.entries)
     ranking = rank(replace(results, entries=entries))
@@ -100,13 +107,14 @@ def places_of(results: Results) -> Places:
 def _with_profile(entry: VariantState) -> VariantState:
     if entry.artifact is None or entry.profile is not None:
         return entry
-    return replace(entry, profile=_free_profile(entry.artifact))
+    return replace(entry, profile=_zero_profile(entry.artifact))
 
 
-def _free_profile(artifact: Artifact) -> DeviceProfile:
-    """Return a profile without latency and memory."""
+def _zero_profile(artifact: Artifact) -> DeviceProfile:
+    """Return a profile in which latency and memory are 0."""
     unknown = Quantity(value=None, method="unavailable")
-    enough = next(n for n in range(1, 1000) if overlatency_allowed(n, 0.9) >= 1)
+    # The fewest latencies that have a p90.
+    count = next(n for n in range(1, 1000) if overlatency_allowed(n, 0.9) >= 1)
     device = DeviceFacts(
         cpu="", architecture="", isa=(), cores=1, memory_bytes=None, os="", python="", versions={}
     )
@@ -117,7 +125,7 @@ def _free_profile(artifact: Artifact) -> DeviceProfile:
         rules="adaptive",
         input_shape=(),
         validity=Validity(valid=True),
-        latencies_s=(0.0,) * enough,
+        latencies_s=(0.0,) * count,
         warmup_runs=0,
         import_s=0.0,
         load_s=0.0,
@@ -134,26 +142,28 @@ def _free_profile(artifact: Artifact) -> DeviceProfile:
 
 
 def certain_places(places: Places, measured: Mapping[int, Standing]) -> set[int]:
-    """Return the entries whose place is certain, or certainly behind the bundles, or that can have none.
+    """Return the entries that need no further measurement, by their position.
+
+    They have a certain place, or are certainly behind the models that become bundles, or can have no rank.
 
     Args:
         places: of the run.
-        measured: what is known of the entries that are being measured, by number.
+        measured: what is known so far of the entries that are being measured, by their position.
     """
     known = {**places.known, **measured}
-    over = {number for number in places.members if number in known and _is_over(known[number], places)}
-    certain = set(places.unranked) | over
-    members = [number for number in places.members if number not in over]
-    if any(number not in known for number in members):
+    over_budget = {n for n in places.members if n in known and _is_over_budget(known[n], places)}
+    certain = set(places.unranked) | over_budget
+    members = [n for n in places.members if n not in over_budget]
+    if any(n not in known for n in members):
         return certain
-    open_budget = {number for number in members if _may_be_over(known[number], places)}
-    decided = _decided(places, {number: known[number] for number in members}, open_budget)
-    settled = {number for number, is_decided in zip(members, decided, strict=True) if is_decided}
-    return certain | (settled - open_budget)
+    undecided = {n for n in members if _may_be_over_budget(known[n], places)}
+    is_certain = _have_certain_places(places, {n: known[n] for n in members}, undecided)
+    placed = {n for n, is_placed in zip(members, is_certain, strict=True) if is_placed}
+    return certain | (placed - undecided)
 
 
-def _is_over(known: Standing, places: Places) -> bool:
-    """True if an artifact breaks a budget, wherever in its range its latency is.
+def _is_over_budget(known: Standing, places: Places) -> bool:
+    """True if an artifact breaks a budget for each value in the range of its latency.
 
     As in the ranking, a budget of memory that could not be measured counts as broken.
     """
@@ -163,63 +173,67 @@ def _is_over(known: Standing, places: Places) -> bool:
     return memory_limit is not None and (known.peak_memory_bytes or math.inf) > memory_limit
 
 
-def _may_be_over(known: Standing, places: Places) -> bool:
-    """True if it depends on its latency whether an artifact keeps its budget."""
+def _may_be_over_budget(known: Standing, places: Places) -> bool:
+    """True if an artifact breaks the budget for some value in the range of its latency."""
     return known.p90_s[1] > places.limits.get("latency_p90_s", math.inf)
 
 
-def _decided(places: Places, known: Mapping[int, Standing], open_budget: set[int]) -> list[bool]:
+def _have_certain_places(places: Places, known: Mapping[int, Standing], undecided: set[int]) -> list[bool]:
     """Return for each member whether its place is certain, or certainly behind the models handed over.
 
-    A place is certain if the member is above, or below, each other one for all values in the ranges.
+    Member i has the resource R_i = c_i + w (latency_i - lo) / (hi - lo), with the bounds lo and hi of the
+    latency and its weight w. It is above member j if P_i (alpha + R_j) > P_j (alpha + R_i). Both sides times
+    (hi - lo) are linear in lo, hi and in each latency. So the inequality holds for all values in the ranges
+    if it holds at their ends. It also holds for all if it holds with the highest R_i, c_i + w, and the
+    lowest R_j, c_j.
 
-    R is c + w (latency - lo) / (hi - lo) with bounds lo and hi, and member i is above member j if
-    P_i (alpha + R_j) > P_j (alpha + R_i). Times (hi - lo), the difference is linear in lo, hi and in each
-    latency: it is positive for all values if it is so at the ends of their ranges. It is positive too if it
-    is so with R_i = c + w and R_j = c, which no latency exceeds.
+    Args:
+        places: of the run.
+        known: of all members that keep their budgets, by their position.
+        undecided: those of them that may still break one.
     """
     alpha = places.alpha
-    performance = np.array([places.members[number].performance for number in known])
+    performance = np.array([places.members[n].performance for n in known])
     lowest_s = np.array([figures.p90_s[0] for figures in known.values()])
     highest_s = np.array([figures.p90_s[1] for figures in known.values()])
-    share = places.weights.get(LATENCY, 0.0)
+    weight = places.weights.get(LATENCY, 0.0)
     fixed = _fixed(places, known)
+    # Element [i, j]: member i is above, or below, member j.
     above = np.ones((len(known), len(known)), dtype=bool)
     below = above.copy()
-    for low_s, high_s in _latency_bounds(places, known, open_budget):
-        # Without a weight of the latency the scale does not matter.
-        base = (alpha + fixed) * (high_s - low_s if share else 1.0)
-        cheapest = base + share * (lowest_s - low_s)
-        costliest = base + share * (highest_s - low_s)
-        # Element [i, j] is of the difference between members i and j.
-        above &= np.outer(performance, cheapest) > np.outer(costliest, performance)
-        below &= np.outer(performance, costliest) < np.outer(cheapest, performance)
-    is_better = np.outer(performance, alpha + fixed) > np.outer(alpha + fixed + share, performance)
-    above |= is_better
-    below |= is_better.T
+    for low_s, high_s in _latency_bounds(places, known, undecided):
+        # Without a weight of the latency its bounds do not matter.
+        base = (alpha + fixed) * (high_s - low_s if weight else 1.0)
+        min_cost = base + weight * (lowest_s - low_s)
+        max_cost = base + weight * (highest_s - low_s)
+        above &= np.outer(performance, min_cost) > np.outer(max_cost, performance)
+        below &= np.outer(performance, max_cost) < np.outer(min_cost, performance)
+    is_always_above = np.outer(performance, alpha + fixed) > np.outer(alpha + fixed + weight, performance)
+    above |= is_always_above
+    below |= is_always_above.T
     has_no_score = np.isnan(fixed)
     is_apart = above | below | has_no_score | has_no_score[:, None] | np.eye(len(known), dtype=bool)
     handed_over = math.inf if places.handed_over is None else places.handed_over
-    # A member that may break its budget may leave its place to the next one.
-    may_stay = np.array([number not in open_budget for number in known], dtype=bool)
-    is_behind = (below & may_stay).sum(axis=1) >= handed_over
-    return [bool(decided) for decided in is_apart.all(axis=1) | is_behind]
+    # A member that breaks its budget leaves its place to the next one.
+    keeps_budget = np.array([n not in undecided for n in known], dtype=bool)
+    is_behind = (below & keeps_budget).sum(axis=1) >= handed_over
+    return [bool(is_certain) for is_certain in is_apart.all(axis=1) | is_behind]
 
 
 def _fixed(places: Places, known: Mapping[int, Standing]) -> Array:
-    """Return the part of each member's R that does not depend on latencies; NaN if it is not known."""
+    """Return the part of each member's R that does not depend on latencies, shape (n,); NaN: not known."""
     fixed = np.zeros(len(known))
-    for name, share in places.weights.items():
+    for name, weight in places.weights.items():
         if name != LATENCY:
-            fixed += share * _normalised(_values(places, known, name), _pruned(places, name), places)
+            fixed += weight * _normalised(_values(places, known, name), _pruned(places, name), places)
     return fixed
 
 
 def _values(places: Places, known: Mapping[int, Standing], name: str) -> Array:
     """Return a resource of each member; NaN if it is not known."""
     values = []
-    for number, figures in known.items():
-        value = figures.peak_memory_bytes if name == MEMORY else places.members[number].resources.get(name)
+    for n, figures in known.items():
+        value = figures.peak_memory_bytes if name == MEMORY else places.members[n].resources.get(name)
         values.append(math.nan if value is None else float(value))
     return np.array(values)
 
@@ -239,19 +253,19 @@ def _normalised(values: Array, pruned: Iterable[float], places: Places) -> Array
 
 
 def _latency_bounds(
-    places: Places, known: Mapping[int, Standing], open_budget: set[int]
+    places: Places, known: Mapping[int, Standing], undecided: set[int]
 ) -> Iterator[tuple[float, float]]:
-    """Yield each combination of the ends of the ranges of both bounds of the latency.
+    """Yield the extreme values of the bounds of the latency, lowest and highest, in each combination.
 
-    The cheapest member has its latency in its range too, and so has the costliest. One that may break its
-    budget may also be no member.
+    A bound is the latency of a member, of which a range is known. A member that breaks its budget does not
+    count, so the bounds are taken with and without the undecided ones.
     """
     pruned = _pruned(places, LATENCY)
     lows = set()
     highs = set()
-    for numbers in (set(known), set(known) - open_budget):
+    for members in (set(known), set(known) - undecided):
         for end in (0, 1):
-            values = [*(known[number].p90_s[end] for number in numbers), *pruned]
+            values = [*(known[n].p90_s[end] for n in members), *pruned]
             if values:
                 lows.add(0.0 if places.is_min_zero else min(values))
                 highs.add(max(values))

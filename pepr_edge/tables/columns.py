@@ -22,10 +22,10 @@ Index = NDArray[np.int64]
 class ScoreTask:
     """What to score, and how. Columns are positions in the table; mappings are by the resource's name.
 
-    images: how many images each performance was measured on, or `images_column` with that number.
-    baselines: performance of the majority-class baseline by group; None for every group that is not named.
+    images: number of images that every performance was measured on; `images_column` has one for each model.
+    baselines: performance of the majority-class baseline by group; the key None is for all other groups.
     floor: models with a lower performance have no score; None: no such limit.
-    only_skilled: models whose interval holds the baseline have no score; needs baselines and images.
+    only_skilled: models whose interval contains the baseline have no score; needs baselines and images.
     by_skill: score (P - P0) / (1 - P0) in place of the performance P, with the baseline P0.
     """
 
@@ -62,7 +62,11 @@ class ScoreTask:
 
 @dataclass(frozen=True)
 class TextColumn:
-    """A column of texts: the distinct texts in the order of their first rows, and each row's index (n,)."""
+    """A column of texts.
+
+    texts: the distinct texts, in the order in which they appear.
+    ids: for each row, the index of its text in `texts`; shape (n,).
+    """
 
     texts: tuple[str, ...]
     ids: Index
@@ -72,11 +76,12 @@ class TextColumn:
 class Columns:
     """A table of n models and m resources as columns.
 
-    group, names: of each model.
-    performance: (n,), NaN where not measured.
-    resources: (m, n), NaN where not measured, infinite where a training never ended.
-    methods: how each resource was obtained, by its name.
-    images: (n,), that each performance was measured on; NaN where not known.
+    group: the group of each model.
+    names: the name of each model.
+    performance: shape (n,), NaN where not measured.
+    resources: shape (m, n), NaN where not measured, infinite for a training that never ended.
+    methods: by the resource's name, how each of its values was obtained.
+    images: shape (n,), number of images that each performance was measured on; NaN where not known.
     """
 
     group: TextColumn
@@ -108,10 +113,10 @@ class _TextReader:
 
 
 def read_columns(task: ScoreTask, progress: Progress, chunk_rows: int) -> Columns:
-    """Read the columns of a table that its scores depend on.
+    """Read the columns of a table from which its scores are computed.
 
     Args:
-        task: names the columns.
+        task: says which columns these are.
         progress: called with the bytes read so far and in total.
         chunk_rows: number of rows that are parsed at a time.
     Raises:
