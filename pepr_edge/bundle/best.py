@@ -11,6 +11,7 @@ from pepr_edge.records import RankingRow
 from pepr_edge.run_dir.reader import load, read_ranking
 from pepr_edge.signing.key_files import Signer
 from pepr_edge.text.sentences import against_baseline
+from pepr_edge.text.units import plural
 
 
 class ExportedBundles(NamedTuple):
@@ -43,5 +44,7 @@ def export_best(run_dir: Path, out: Path, top: int, signer: Signer | None = None
     bundles = [(row, out / Path(row.bundle).name) for row in written.rows if row.bundle]
     warnings = [sentence for sentence in (against_baseline(ranking),) if sentence]
     if len(bundles) < top:
-        warnings.append(f"{len(bundles)} bundles instead of {top}: no more models of this run have a rank.")
+        warnings.append(
+            f"{plural(len(bundles), 'bundle')} instead of {top}: no more models of this run have a rank."
+        )
     return ExportedBundles(bundles, tuple(warnings))
