@@ -36,6 +36,28 @@ export function button(label, onClick, isMain = false) {
 }
 
 /**
+ * Return a button that ends a task, and how to run one with it.
+ * @param {string} label
+ * @param {() => void} onStop
+ */
+export function stopButton(label, onStop) {
+  const made = button(label, onStop);
+  made.disabled = true;
+  return {
+    element: made,
+    /** @param {() => Promise<void>} task */
+    during: async (task) => {
+      made.disabled = false;
+      try {
+        await task();
+      } finally {
+        made.disabled = true;
+      }
+    },
+  };
+}
+
+/**
  * Return a control by which files are chosen.
  * @param {string} label
  * @param {Attributes} attributes of the input

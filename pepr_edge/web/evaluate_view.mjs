@@ -2,7 +2,7 @@
 
 import { classify } from "./classify.mjs";
 import { onBattery } from "./device.mjs";
-import { button, element, fileChoice, pause, statusLine, table } from "./dom.mjs";
+import { button, element, fileChoice, pause, statusLine, stopButton, table } from "./dom.mjs";
 import { PageError, errorLine, shownName } from "./errors.mjs";
 import { MIN_CELL, confusionOf, evaluated, evaluationReport } from "./evaluate.mjs";
 import { hasFindings } from "./decision.mjs";
@@ -36,24 +36,20 @@ export function evaluateView(state) {
   const all = [];
   const choice = modelChoice(state, "evaluate-model", () => undefined);
   const groups = element("input", { id: "evaluate-groups", type: "text", maxlength: 300, autocomplete: "off" });
+  const stop = stopButton(text("stop"), () => {
+    state.isStopped = true;
+  });
   /** @param {File[]} files */
   const onFiles = (files) => {
     if (files.length === 0) {
       return;
     }
-    void state.alone(status, async () => {
+    const task = async () => {
       const wanted = groups.value.split(",").map((name) => name.trim()).filter(Boolean);
       const set = await readLabelled(files, choice.entry().form, wanted);
       await evaluateAll(state, choice.entry(), set, { status, results, all });
-    });
-  };
-  const save = async () => {
-    if (all.length === 0) {
-      status.textContent = text("evaluateNone");
-      return;
-    }
-    saveText(FILE, evaluationReport(state.kit, all, await onBattery()));
-    status.textContent = text("evaluationSaved", { file: FILE });
+    };
+    void state.alone(status, () => stop.during(task));
   };
   return element(
     "section",
@@ -67,12 +63,28 @@ export function evaluateView(state) {
       { class: "row" },
       fileChoice(text("chooseFolder"), { webkitdirectory: true, multiple: true, id: "evaluate-folder" }, onFiles),
       fileChoice(text("chooseTable"), { multiple: true, id: "evaluate-files" }, onFiles),
-      button(text("saveEvaluation"), () => void save()),
+      stop.element,
+      button(text("saveEvaluation"), () => void save(state, all, status)),
     ),
     element("p", { class: "soft" }, text("evaluateStays")),
     status,
     results,
   );
+}
+
+/**
+ * Save the report of what was evaluated.
+ * @param {State} state
+ * @param {Evaluated[]} all
+ * @param {HTMLElement} status
+ */
+async function save(state, all, status) {
+  if (all.length === 0) {
+    status.textContent = text("evaluateNone");
+    return;
+  }
+  saveText(FILE, evaluationReport(state.kit, all, await onBattery()));
+  status.textContent = text("evaluationSaved", { file: FILE });
 }
 
 /**
@@ -91,6 +103,9 @@ async function evaluateAll(state, entry, set, { status, results, all }) {
     if (index % 10 === 0) {
       status.textContent = text("predicting", { index: index + 1, n: set.images.length });
       await pause();
+    }
+    if (state.isStopped) {
+      throw new PageError(text("evaluateStopped"));
     }
     try {
       answers.answered.push({ prediction: await classify(session, file), label, groups });

@@ -2,7 +2,7 @@
 
 import { classify } from "./classify.mjs";
 import { hasFindings } from "./decision.mjs";
-import { element, fileChoice, pause, statusLine } from "./dom.mjs";
+import { element, fileChoice, pause, statusLine, stopButton } from "./dom.mjs";
 import { errorLine, shownName } from "./errors.mjs";
 import { formName } from "./state.mjs";
 import { percent, text } from "./texts.mjs";
@@ -29,10 +29,14 @@ export function predictView(state) {
   const choice = modelChoice(state, "predict-model", () => {
     rule.textContent = ruleLine(choice.entry());
   });
+  const stop = stopButton(text("stop"), () => {
+    state.isStopped = true;
+  });
   /** @param {File[]} files */
   const onFiles = (files) => {
     if (files.length > 0) {
-      void state.alone(status, () => predictAll(state, choice.entry(), files, status, results));
+      const task = () => predictAll(state, choice.entry(), files, status, results);
+      void state.alone(status, () => stop.during(task));
     }
   };
   return element(
@@ -47,6 +51,7 @@ export function predictView(state) {
       { class: "row" },
       fileChoice(text("choose"), { accept: ACCEPT, multiple: true, id: "predict-files" }, onFiles),
       fileChoice(text("photograph"), { accept: "image/*", capture: "environment", id: "predict-photo" }, onFiles),
+      stop.element,
     ),
     dropZone(onFiles),
     element("p", { class: "notice" }, text("notice")),
@@ -143,9 +148,14 @@ async function predictAll(state, entry, files, status, results) {
   results.querySelectorAll("img").forEach((image) => URL.revokeObjectURL(image.src));
   results.replaceChildren();
   let answered = 0;
+  let done = 0;
   for (const [index, file] of files.entries()) {
     status.textContent = text("predicting", { index: index + 1, n: files.length });
     await pause();
+    if (state.isStopped) {
+      break;
+    }
+    done += 1;
     let shown;
     try {
       shown = predictionLines(await classify(session, file), entry);
@@ -155,7 +165,9 @@ async function predictAll(state, entry, files, status, results) {
     }
     results.append(resultItem(file, shown, index < MAX_PREVIEWS && shown.length > 2));
   }
-  status.textContent = text("predicted", { n: files.length, answered });
+  const left = files.length - done;
+  const stopped = left > 0 ? ` ${text("notDone", { n: left })}` : "";
+  status.textContent = text("predicted", { n: done, answered }) + stopped;
 }
 
 /**

@@ -25,6 +25,8 @@ export class State {
     /** @type {{entry: Entry, session: Session} | null} */
     this.open = null;
     this.isBusy = false;
+    /** True once the person wants the running task to end. */
+    this.isStopped = false;
     /** @type {(() => void)[]} */
     this.listeners = [];
   }
@@ -53,6 +55,7 @@ export class State {
       return;
     }
     this.isBusy = true;
+    this.isStopped = false;
     status.classList.remove("bad");
     status.textContent = text("working");
     try {

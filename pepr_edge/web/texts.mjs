@@ -45,6 +45,7 @@ const TEXTS = {
     drop: "Drop images here",
     predicting: "Image {index} of {n} ...",
     predicted: "{n} images: {answered} with an answer.",
+    notDone: "Stopped: {n} more were not looked at.",
     probability: "{label}: {percent}",
     thresholdLine: "From {percent} on, the answer is {label}.",
     highestLine: "The class with the highest probability is the answer.",
@@ -97,6 +98,7 @@ const TEXTS = {
     evaluateStays:
       "A folder with a folder for each class, or a .csv file with the columns path and label (of several findings a column of 0 and 1 for each). The report holds no image, no file name, and no number below 5.",
     evaluated: "{n} images evaluated, {faults} could not be.",
+    evaluateStopped: "stopped, and nothing of this model is kept.",
     evaluateNone: "Nothing is evaluated yet.",
     saveEvaluation: "Save the evaluation",
     evaluationSaved: "Saved as {file}. Send it back: pepr-edge rank RUN_DIR --field {file}",

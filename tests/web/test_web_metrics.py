@@ -30,6 +30,8 @@ CASES = {
     "classes": (GRADES, Decision(temperature=2.0), "balanced_accuracy"),
     "grades": (GRADES, Decision(kind="median", temperature=1.4), "quadratic_kappa"),
     "two grades": (BINARY, Decision(kind="median", temperature=0.7), "sensitivity_at_specificity_0.8"),
+    "without errors": (BINARY, Decision(positive="pneumonia"), "balanced_accuracy"),
+    "findings without errors": (GRADES, Decision(kind="thresholds"), "mean_auroc"),
     "findings": (
         GRADES,
         Decision(kind="thresholds", temperatures=(0.5, 1.0, 2.0), thresholds=(0.2, 0.5, 0.6)),
@@ -46,9 +48,13 @@ def made(name: str, rounded: bool) -> tuple[NDArray[np.float32], Labels]:
     if decision.kind == "thresholds":
         labels = (rng.random((N, len(names))) < shares).astype(np.int64)
         logits = rng.normal(size=labels.shape) + 2.0 * labels - 1.5
+        if name.endswith("without errors"):
+            logits = 8.0 * labels - 4.0
     else:
         labels = rng.choice(len(names), N, p=shares)
         logits = rng.normal(size=(N, len(names))) + 1.5 * np.eye(len(names))[labels]
+        if name.endswith("without errors"):
+            logits = 8.0 * np.eye(len(names))[labels]
     return (logits.round(0) if rounded else logits).astype(np.float32), labels
 
 
