@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from pepr_edge.dossier import facts
+from pepr_edge.dossier import facts, of_findings
 from pepr_edge.records import ABOUT_TITLES, Manifest
 from pepr_edge.scoring.percentiles import percentiles
 from pepr_edge.text.units import MISSING, SPLIT_NAMES, count, metric, ms, performance, score
@@ -100,7 +100,7 @@ def _decision(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "target", shown(decision.target)
     yield "threshold", NONE if decision.threshold is None else score(decision.threshold)
     yield "temperature", f"{decision.temperature:.3g}"
-    yield "thresholds of findings", facts.finding_thresholds(manifest) or NONE
+    yield "thresholds of findings", of_findings.thresholds(manifest) or NONE
     yield "refers images", "no" if decision.refer is None else "yes"
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from pepr_edge.dossier import of_findings
 from pepr_edge.records import TEXT_CHARACTERS, Estimate, Manifest, Split
 from pepr_edge.text.sentences import plural_of
 from pepr_edge.text.units import (
@@ -236,10 +237,12 @@ def decision_rule(manifest: Manifest) -> str | None:
         )
     if decision.kind == "thresholds":
         rule = (
-            f"Each finding is named from a probability of its own on, chosen for: {shown(decision.target)}."
+            "Each finding is named if its probability reaches a threshold of its own, chosen for: "
+            f"{shown(decision.target)}."
         )
         probabilities = (
-            f"From: {finding_thresholds(manifest)}. Probabilities: sigmoid of the logits, calibrated."
+            f"Thresholds: {of_findings.thresholds(manifest)}. Probabilities: sigmoid of the logits, each "
+            "divided by a temperature of its own."
         )
     if decision.threshold is not None and decision.positive is not None:
         rule = (
@@ -247,16 +250,6 @@ def decision_rule(manifest: Manifest) -> str | None:
             f"chosen for: {shown(decision.target)}."
         )
     return f"{rule} {probabilities} Fitted on {SPLIT_NAMES[decision.fitted_on]} images."
-
-
-def finding_thresholds(manifest: Manifest) -> str:
-    """Return the threshold of each of several findings an image; empty for other tasks."""
-    thresholds = () if manifest.decision is None else manifest.decision.thresholds or ()
-    found = [
-        f"{shown(label, 60)} {score(value)}"
-        for label, value in zip(manifest.labels, thresholds, strict=False)
-    ]
-    return ", ".join(_some(found))
 
 
 def subgroups(manifest: Manifest) -> str | None:
@@ -368,19 +361,19 @@ def test_images(manifest: Manifest) -> str | None:
 
 def test_figures(manifest: Manifest) -> str | None:
     """Return all figures on test."""
-    return figures_text(manifest, "test")
+    return joined((figures_text(manifest, "test"), of_findings.figures(manifest)))
 
 
 def all_figures(manifest: Manifest) -> str | None:
     """Return all figures, on test, by group of patients, and on validation."""
-    return joined((figures_text(manifest, "test"), subgroups(manifest), figures_text(manifest, "val")))
+    return joined((test_figures(manifest), subgroups(manifest), figures_text(manifest, "val")))
 
 
 def refusals(manifest: Manifest) -> str:
-    """Return which images get no class."""
+    """Return which images get no answer."""
     refers = manifest.decision is not None and manifest.decision.refer is not None
     if refers:
         return (
             "predict refuses a file that it cannot read, and refers others to a person by its stored limits."
         )
-    return "predict refuses a file that it cannot read; each other image gets a class, whatever it shows."
+    return "predict refuses a file that it cannot read; each other image gets an answer, whatever it shows."

@@ -11,7 +11,7 @@ import pytest
 from pepr_edge.dossier.checklists import BY_YOU, Checklist, counts, fill, to_csv
 from pepr_edge.dossier.claim import CLAIM
 from pepr_edge.dossier.tripod import TRIPOD
-from pepr_edge.records import Decision, Figure, GroupResult, Manifest, Subgroups
+from pepr_edge.records import Decision, Estimate, Figure, GroupResult, Manifest, Subgroups
 
 BOTH = pytest.mark.parametrize("checklist", [CLAIM, TRIPOD], ids=lambda checklist: checklist.file)
 TRIPOD_NUMBERS = (
@@ -77,6 +77,11 @@ def test_several_findings_an_image_have_thresholds_of_their_own(manifest: Manife
     assert "normal 0.250, pneumonia 0.500" in output
     assert "sigmoid" in output
     assert "softmax" not in output
+    figure = Estimate(value=0.75, ci=(0.6, 0.9), split="test", n=12)
+    made = made.replace(findings={"pneumonia": {"sensitivity_at_decision": figure}, "normal": {}})
+    for checklist, number in ((CLAIM, "37"), (TRIPOD, "23a")):
+        known = {answer.item.number: answer.known for answer in fill(checklist, made)}[number]
+        assert "By finding, on test images: pneumonia: sensitivity of its decisions 0.750" in known
 
 
 def test_grades_are_decided_by_the_median(manifest: Manifest) -> None:
