@@ -87,7 +87,8 @@ def confusion(
 
     A cell is the darker, the larger its share of the row.
     """
-    height_in = 2.9 if len(classes) <= 5 else 3.4
+    # More than three classes have their names upright, below the squares.
+    height_in = 2.9 if len(classes) <= 3 else 3.8
     with open_panels(len(tables), height_in=height_in) as (figure, panels):
         for number, (axes, (title, table)) in enumerate(zip(panels, tables, strict=True)):
             _shade(axes, table / np.maximum(table.sum(axis=1, keepdims=True), 1))

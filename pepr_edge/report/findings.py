@@ -11,7 +11,7 @@ from pepr_edge.report import diagnostics, plots
 from pepr_edge.report.diagnostics import DiagnosticLine
 from pepr_edge.report.figure import FigureData, ReportFigure, Value
 from pepr_edge.report.predictions import AS_TRAINED, GRID, MIN_IN_BIN, ModelPredictions, curve_of
-from pepr_edge.scoring.intervals import resample_counts, wilson
+from pepr_edge.scoring.intervals import lowest_perfect, resample_counts, wilson
 from pepr_edge.scoring.metrics import metric as metric_of
 from pepr_edge.scoring.multilabel_metrics import auroc_of
 from pepr_edge.scoring.resampling import BINS
@@ -132,6 +132,8 @@ def _by_finding(model: ModelPredictions, findings: Sequence[str], number: int) -
             area = auroc_of(logits[:, finding], is_present)
             value = float(area(once)[0])
             low, high = np.nanquantile(area(counts), [0.025, 0.975])
+            if low == high == value == 1:
+                low = lowest_perfect("auroc", model.labels[:, finding])
             ci = min(float(low), value), max(float(high), value)
             values[printable(variant)] = (value, ci)
             rows.append((findings[finding], variant, value, *ci, images))

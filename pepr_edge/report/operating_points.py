@@ -33,7 +33,7 @@ def operating_points_table(points: Iterable[OperatingPoint]) -> ReportTable | No
     """Return the table; None without files."""
     rows = []
     figures: tuple[str, ...] = (CALIBRATED,)
-    target = "argmax"
+    chosen = ""
     for point in points:
         decision = point.decision
         if decision.positive is not None:
@@ -42,7 +42,9 @@ def operating_points_table(points: Iterable[OperatingPoint]) -> ReportTable | No
             figures = (*OF_FINDINGS, CALIBRATED)
         if decision.refer is not None and not set(REFER_FIGURES) <= set(figures):
             figures = (*figures, *REFER_FIGURES)
-        target = decision.target
+        chosen = f"[decision] target: {printable(decision.target)}."
+        if decision.kind == "median":
+            chosen = "Grades are decided by the median of their probabilities."
         cells = (
             Cell(printable(point.candidate)),
             Cell(printable(point.variant)),
@@ -62,7 +64,7 @@ def operating_points_table(points: Iterable[OperatingPoint]) -> ReportTable | No
         *(metric(name) for name in figures),
     )
     caption = (
-        f"[decision] target: {printable(target)}. Temperature and threshold were fitted on validation; all "
+        f"{chosen} Temperature and threshold were fitted on validation; all "
         "figures are on the test images at this fixed decision, with 95 % intervals."
     )
     return ReportTable("decisions", "Operating point", caption, header, tuple(rows))

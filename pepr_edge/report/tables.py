@@ -39,7 +39,15 @@ LETTERS = {
     "W": "memory on the device",
 }
 # Metric -> its name in the column headers of the quality table.
-QUALITY = {"auroc": "AUROC", "balanced_accuracy": "balanced accuracy", "expected_calibration_error": "ECE"}
+# Metrics of all tasks; a task has some of them.
+QUALITY = {
+    "mean_auroc": "mean AUROC",
+    "mean_average_precision": "mean average precision",
+    "auroc": "AUROC",
+    "balanced_accuracy": "balanced accuracy",
+    "mean_absolute_error": "mean absolute error, in grades",
+    "expected_calibration_error": "ECE",
+}
 
 
 @dataclass(frozen=True)
@@ -319,14 +327,19 @@ def variants(ranking: Ranking, artifacts: Sequence[Artifact]) -> ReportTable:
 
 
 def quality(artifacts: Sequence[Artifact]) -> ReportTable:
-    """Return discrimination and calibration of each file on the test split, beside its PyTorch model."""
+    """Return discrimination and calibration of each file on the test split, beside its PyTorch model.
+
+    Metrics that no file has are left out, as they are those of other tasks.
+    """
+    known = {name for artifact in artifacts for name in artifact.performance}
+    names = [name for name in QUALITY if name in known]
     header = ["candidate", "variant"]
-    for name in QUALITY.values():
-        header += [f"{name}, PyTorch", f"{name}, ONNX file"]
+    for name in names:
+        header += [f"{QUALITY[name]}, PyTorch", f"{QUALITY[name]}, ONNX file"]
     rows = []
     for artifact in artifacts:
         cells = [Cell(printable(artifact.candidate.id)), Cell(printable(artifact.variant))]
-        for name in QUALITY:
+        for name in names:
             cells.append(estimate_cell(artifact.performance_before.get(name)))
             cells.append(estimate_cell(artifact.performance.get(name)))
         rows.append(tuple(cells))

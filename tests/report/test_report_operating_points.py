@@ -9,6 +9,7 @@ import report_records as records
 from pepr_edge.records import Decision, Estimate
 from pepr_edge.report.html import PageFigures, _content
 from pepr_edge.report.operating_points import OperatingPoint, operating_points_table
+from pepr_edge.report.tables import quality
 
 FIGURES = {
     "sensitivity_at_decision": Estimate(value=0.911, ci=(0.85, 0.96), split="test", n=56),
@@ -40,6 +41,22 @@ def test_of_several_classes_there_is_no_threshold() -> None:
     assert "sensitivity of its decisions" not in table.header
     assert [len(row) for row in table.rows] == [len(table.header)]
     assert operating_points_table([]) is None
+
+
+def test_grades_have_no_target() -> None:
+    table = operating_points_table(
+        [OperatingPoint("net@64", "fp32", Decision(kind="median", target="median"), FIGURES)]
+    )
+    assert table is not None
+    assert "[decision]" not in table.caption
+
+
+def test_a_metric_of_another_task_is_no_column() -> None:
+    artifact = records.run().artifacts[0]
+    artifact = artifact.replace(performance={"mean_auroc": FIGURES["sensitivity_at_decision"]})
+    table = quality([artifact])
+    assert table.header == ("candidate", "variant", "mean AUROC, PyTorch", "mean AUROC, ONNX file")
+    assert table.rows[0][3].text == "0.911"
 
 
 def test_the_report_has_the_table() -> None:
