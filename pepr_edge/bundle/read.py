@@ -12,7 +12,7 @@ from pepr_edge.records import Decision, Manifest, first_fault, other_version, pa
 from pepr_edge.signing import signatures
 from pepr_edge.signing.key_files import Trust
 from pepr_edge.signing.openssh import PublicKey
-from pepr_edge.untrusted.documents import name_fault
+from pepr_edge.untrusted.documents import LABEL_CHARACTERS, name_fault
 from pepr_edge.untrusted.files import MANIFEST_BYTES, MIB, content
 from pepr_edge.untrusted.onnx_check import MODEL_BYTES
 from pepr_edge.untrusted.shown import excerpt, is_plain
@@ -24,7 +24,6 @@ REQUIRED = ("model.onnx", "selftest.npz")
 # Ours have six or seven files: two models, a self-test, a card and two small ones for the hub.
 MAX_FILES = 32
 TEXT_BYTES = 16 * MIB
-LABEL_CHARACTERS = 200
 LIMITS_BYTES = {".onnx": MODEL_BYTES, ".npz": FILE_BYTES}
 
 

@@ -10,15 +10,21 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pepr_edge.compare.model import Model, Question, Side
 from pepr_edge.errors import ScoreError
 from pepr_edge.untrusted.files import RECORD_BYTES
 from pepr_edge.untrusted.read import read_file
+from pepr_edge.untrusted.shown import excerpt, first_items, shown
 
 METRIC = "accuracy"
+TEST = "test_"
+# After each epoch.
+TEST_COLUMN = re.compile(rf"{TEST}[0-9]{{1,6}}")
 EXPECTED = "a run directory or a table of results, TABLE.csv:SET."
 REQUIRED_COLUMNS = (
     "dataset",
@@ -40,6 +46,10 @@ RESOURCE_COLUMNS = {
 }
 # Two measured trainings hardly ever agree in energy to this relative difference.
 EQUAL_ENERGY = 1e-3
+# Beyond any measurement, and far below where sums and squares leave the range of a double.
+MAX_VALUE = 1e30
+# More than any zoo has. Each is a line of the pictures.
+MAX_MODELS = 2_000
 # With at least this many models, more than this share with equal energies is suspicious.
 MIN_MODELS = 5
 MAX_EQUAL_SHARE = 0.1
@@ -61,16 +71,28 @@ def read(source: str, path: Path, name: str | None) -> Side:
     sets = list(dict.fromkeys(row["dataset"] for row in rows))
     if name is None and len(sets) != 1:
         raise ScoreError(
-            f"{path}: holds several sets, {', '.join(sets)}. Add a colon and one name, as in {path}:{sets[0]}"
+            f"{path}: holds several sets, {_listed(sets)}. Add a colon and one name, as in "
+            f"{path}:{shown(sets[0])}"
         )
     if name is not None and name not in sets:
-        raise ScoreError(f"{source}: no set {name!r} in that table, expected one of {', '.join(sets)}.")
+        raise ScoreError(
+            f"{shown(source)}: no set {shown(name)!r} in that table, expected one of {_listed(sets)}."
+        )
     chosen = [row for row in rows if name is None or row["dataset"] == name]
-    names = [row["model"] for row in chosen]
-    for model in names:
-        if names.count(model) > 1:
-            raise ScoreError(f"{source}: model {model!r} has several rows, expected one. Remove the others.")
+    if len(chosen) > MAX_MODELS:
+        raise ScoreError(
+            f"{source}: {len(chosen):,} models, expected at most {MAX_MODELS:,}. Give a part of them."
+        )
+    for model, times in Counter(row["model"] for row in chosen).items():
+        if times > 1:
+            raise ScoreError(
+                f"{source}: model {shown(model)!r} has several rows, expected one. Remove the others."
+            )
     return Side(source, METRIC, tuple(_model(source, row) for row in chosen), {})
+
+
+def _listed(sets: Sequence[str]) -> str:
+    return ", ".join(first_items([excerpt(name) for name in sets]))
 
 
 def _rows(path: Path) -> list[PublishedRow]:
@@ -97,8 +119,8 @@ def _rows(path: Path) -> list[PublishedRow]:
 
 def _test_columns(row: PublishedRow) -> list[str]:
     """Return the columns of the performance after each epoch, in the order of the epochs."""
-    columns = [column for column in row if column and column.startswith("test_") and column[5:].isdigit()]
-    return sorted(columns, key=lambda column: int(column[5:]))
+    columns = [column for column in row if column and TEST_COLUMN.fullmatch(column)]
+    return sorted(columns, key=lambda column: int(column.removeprefix(TEST)))
 
 
 def _model(source: str, row: PublishedRow) -> Model:
@@ -106,7 +128,7 @@ def _model(source: str, row: PublishedRow) -> Model:
     performance = _number(source, row, last, maximum=1.0)
     if performance is None:
         raise ScoreError(
-            f"{source}: {row['model']} has no {last}, expected a number from 0 to 1. "
+            f"{source}: {shown(row['model'])} has no {last}, expected a number from 0 to 1. "
             "Fill it in, or remove the row."
         )
     params = _number(source, row, "num_params")
@@ -125,7 +147,7 @@ def _model(source: str, row: PublishedRow) -> Model:
     )
 
 
-def _number(source: str, row: PublishedRow, column: str, maximum: float = math.inf) -> float | None:
+def _number(source: str, row: PublishedRow, column: str, maximum: float = MAX_VALUE) -> float | None:
     """Return a cell's number, or None if it is empty."""
     text = row[column].strip()
     if not text:
@@ -135,10 +157,9 @@ def _number(source: str, row: PublishedRow, column: str, maximum: float = math.i
     except ValueError:
         value = math.nan
     if not (math.isfinite(value) and 0 <= value <= maximum):
-        expected = "a number >= 0" if math.isinf(maximum) else f"a number from 0 to {maximum:g}"
         raise ScoreError(
-            f"{source}: {column} = {text!r} of {row['model']}, expected {expected}. "
-            "Correct it, or leave it empty."
+            f"{source}: {column} = {excerpt(text)!r} of {shown(row['model'])}, expected a number from 0 to "
+            f"{maximum:g}. Correct it, or leave it empty."
         )
     return value
 

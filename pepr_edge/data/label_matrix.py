@@ -57,10 +57,17 @@ def majority(votes: Indices) -> tuple[Indices, int]:
     Returns:
         Class per image, shape (n,), and the number of ties.
     """
-    counts = np.stack([(votes == number).sum(axis=1) for number in range(int(votes.max()) + 1)], axis=1)
-    best = counts.max(axis=1, keepdims=True)
-    tied = (counts == best).sum(axis=1) > 1
-    return counts.argmax(axis=1).astype(np.int64), int(tied.sum())
+    # One key for each image and class: a column for each class number would take all memory.
+    classes = int(votes.max()) + 1
+    keys, counts = np.unique(np.arange(len(votes))[:, None] * classes + votes, return_counts=True)
+    images = keys // classes
+    order = np.lexsort((keys, -counts, images))
+    _, first = np.unique(images[order], return_index=True)
+    best = order[first]
+    most = np.zeros(len(votes), np.int64)
+    most[images[best]] = counts[best]
+    tied = np.bincount(images[counts == most[images]], minlength=len(votes)) > 1
+    return (keys[best] % classes).astype(np.int64), int(tied.sum())
 
 
 def _not_findings(where: str, rows: Indices, kind: str) -> DatasetError:

@@ -128,7 +128,8 @@ def _splits(path: Path, members: set[str]) -> list[Split]:
     """
     splits = [split for split in SPLITS if f"{split}_images.npy" in members]
     if "train" not in splits:
-        names = ", ".join(sorted(name.removesuffix(".npy") for name in members)[:6]) or "nothing"
+        keys = sorted(name.removesuffix(".npy") for name in members)[:6]
+        names = ", ".join(shown(key) for key in keys) or "nothing"
         raise DataError(
             f"{path}: contains {names}, expected train_images, train_labels, val_images and so on. "
             "Save it under these names."

@@ -16,7 +16,8 @@ from PIL import Image
 from pepr_edge.errors import DataError, ImageError
 from pepr_edge.records import Columns, Interpolation, Problem, Split
 from pepr_edge.tasks import TaskKind
-from pepr_edge.untrusted.shown import is_plain, shown
+from pepr_edge.untrusted.documents import LABEL_CHARACTERS
+from pepr_edge.untrusted.shown import excerpt, is_plain, shown
 
 Indices: TypeAlias = NDArray[np.int64]
 Stamp: TypeAlias = list[str | int | list[str | int]]
@@ -194,7 +195,7 @@ def is_one_hot(rows: NDArray[np.generic]) -> bool:
 
 
 def check_labels(labels: Iterable[str], where: str) -> None:
-    """Refuse class names that cannot be written as UTF-8 or that contain control characters.
+    """Refuse class names that cannot be written as UTF-8, contain control characters, or fit no page.
 
     Raises:
         DataError: there is such a name.
@@ -208,6 +209,11 @@ def check_labels(labels: Iterable[str], where: str) -> None:
             raise DataError(
                 f"{where}: class {shown(label)}, expected a name in UTF-8 without control characters. "
                 f"{remedy}"
+            )
+        if len(label) > LABEL_CHARACTERS:
+            raise DataError(
+                f"{where}: class {excerpt(label)}, {len(label):,} characters, expected at most "
+                f"{LABEL_CHARACTERS}. Shorten it, or is it a column of texts?"
             )
 
 

@@ -8,7 +8,6 @@ findings of an image.
 
 from __future__ import annotations
 
-import os
 import pickle
 import warnings
 import zipfile
@@ -40,8 +39,7 @@ from pepr_edge.errors import DataError
 from pepr_edge.records import Columns, Problem, Split
 from pepr_edge.run_dir.store import sha256_file
 from pepr_edge.tasks import TaskKind
-from pepr_edge.untrusted.files import open_regular
-from pepr_edge.untrusted.npz import check_unpacked
+from pepr_edge.untrusted.npz import check_zip
 from pepr_edge.untrusted.paths import is_file
 from pepr_edge.untrusted.shown import one_line, shown
 
@@ -165,12 +163,8 @@ def _unreadable(path: Path, reason: str) -> DataError:
 def _check_archive(path: Path) -> None:
     """Refuse a file that is no regular one, or unpacks to far more than its size."""
     try:
-        with open_regular(path) as file:
-            if zipfile.is_zipfile(file):
-                file.seek(0)
-                with zipfile.ZipFile(file) as archive:
-                    check_unpacked(archive.infolist(), os.fstat(file.fileno()).st_size)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        check_zip(path)
+    except (OSError, ValueError) as error:
         raise _unreadable(path, one_line(error)) from None
 
 

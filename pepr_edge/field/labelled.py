@@ -7,6 +7,7 @@ for each finding, or findings in the column label with a sign between them. Furt
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -132,8 +133,8 @@ def _check_columns(table: Table, keys: Sequence[str], named: Mapping[str, str]) 
                 f"{table.path}: line 1: no column {shown(name)!r}, found {found}. Name the columns path and "
                 f"label, or say which they are: --column {role}=NAME."
             )
-    for key in keys:
-        if key and keys.count(key) > 1:
+    for key, times in Counter(keys).items():
+        if key and times > 1:
             raise DataError(
                 f"{table.path}: line 1: duplicate column {shown(key)!r}, expected it once. Remove one."
             )

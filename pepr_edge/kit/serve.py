@@ -7,21 +7,26 @@ use several threads. Browsers give threads to no page of another machine without
 from __future__ import annotations
 
 import ipaddress
+import os
+import shutil
 import socket
+import sys
+import threading
 from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
 from pepr_edge.errors import KitError
 from pepr_edge.kit.check import PAGE, START
 from pepr_edge.kit.install import KIT
-from pepr_edge.untrusted.files import content
+from pepr_edge.untrusted.files import MIB, open_regular
+from pepr_edge.untrusted.shown import shown
 
 LOOPBACK = "127.0.0.1"
-LIMIT_BYTES = 1 << 31
 TYPES = {".html": "text/html; charset=utf-8", ".txt": "text/plain; charset=utf-8"}
 # The paths that are answered, and their files.
 FILES = {"/": PAGE, f"/{PAGE}": PAGE, f"/{START}": START}
@@ -37,6 +42,8 @@ HEADERS = {
 ELSEWHERE = "192.0.2.1"
 # A slow client may not hold a thread for ever.
 TIMEOUT_S = 30
+# Connections at a time, more than the devices in a room. Each may take 6.5 MB: 100 headers of 64 KiB.
+MAX_CONNECTIONS = 64
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -70,21 +77,33 @@ class Handler(BaseHTTPRequestHandler):
             self.send_error(HTTPStatus.NOT_FOUND)
             return
         try:
-            body = content(self._folder / name, LIMIT_BYTES)
+            file = _opened(self._folder / name)
         except OSError:
             self.send_error(HTTPStatus.NOT_FOUND)
             return
-        self.send_response(HTTPStatus.OK)
-        self.send_header("Content-Type", TYPES[Path(name).suffix])
-        self.send_header("Content-Length", str(len(body)))
-        for header, value in HEADERS.items():
-            self.send_header(header, value)
-        self.end_headers()
-        if with_body:
-            self.wfile.write(body)
+        with file:
+            self.send_response(HTTPStatus.OK)
+            self.send_header("Content-Type", TYPES[Path(name).suffix])
+            self.send_header("Content-Length", str(os.fstat(file.fileno()).st_size))
+            for header, value in HEADERS.items():
+                self.send_header(header, value)
+            self.end_headers()
+            if with_body:
+                shutil.copyfileobj(file, self.wfile, MIB)
 
     def log_message(self, format: str, *arguments: Any) -> None:
         """Keep no record of who asked."""
+
+
+def _opened(path: Path) -> BufferedReader:
+    """Open a file of the kit. Links are not followed: they may lead out of the folder.
+
+    Raises:
+        OSError: it is a link, or as `open_regular`.
+    """
+    if path.is_symlink():
+        raise OSError(f"{path}: a link")
+    return open_regular(path)
 
 
 def serve(folder: Path, port: int, lan: bool, ready: Callable[[str], None]) -> None:
@@ -109,13 +128,50 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
     shown_host = LOOPBACK
+    # Elsewhere than on Unix another program could take the same port.
+    allow_reuse_address = os.name == "posix"
+
+    def __init__(self, *arguments: Any) -> None:
+        """Bind to the port; see `make_server`."""
+        self._free = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        super().__init__(*arguments)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer a connection in a thread of its own; close one that is too many."""
+        if not self._free.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self._free.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer a connection."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a client that went away before it had its answer."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
 
 
 def make_server(folder: Path, port: int, lan: bool) -> Server:
     """Return a server that is bound to its port; for arguments see `serve`."""
     if not (folder / PAGE).is_file() or not (folder / KIT).is_file():
         raise KitError(
-            f"{folder}: no web kit, expected the folder that `pepr-edge kit --platform web --out` wrote."
+            f"{shown(str(folder))}: no web kit, expected the folder that "
+            "`pepr-edge kit --platform web --out` wrote."
+        )
+    links = [name for name in (PAGE, START, KIT) if (folder / name).is_symlink()]
+    if links:
+        raise KitError(
+            f"{shown(str(folder))}: {links[0]} is a link, expected a file: others would get what it leads "
+            "to. Copy the kit again."
         )
     host = lan_address() if lan else LOOPBACK
     names = frozenset({host, LOOPBACK, "localhost"})

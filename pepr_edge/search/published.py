@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from pepr_edge.tables import open_table
 from pepr_edge.tables.csv_rows import CsvTable, chunks, on_one_line, performances, resources
 
 NAMES = ("model", "name", "candidate", "architecture")
+# Beyond any measurement, and far below where a sum leaves the range of a double.
+MAX_ENERGY = 1e30
 PREFIXES = ("val_", "test_")  # validation first: a choice must not depend on the test split
 
 
@@ -147,12 +150,16 @@ def _runs(path: Path, name: str, rows: list[tuple[str, float, Array]]) -> Runs:
         )
     models = tuple(row[0] for row in complete)
     if len(set(models)) < len(models):
-        repeated = next(model for model in models if models.count(model) > 1)
+        repeated = next(model for model, times in Counter(models).items() if times > 1)
         raise ScoreError(
             f"{where}: model {on_one_line(repeated)!r} is there twice. "
             "Name the column of the sets with --group, that of the models with --name."
         )
     energy = np.array([row[1] for row in complete])
+    if energy.max() > MAX_ENERGY:
+        raise ScoreError(
+            f"{where}: an energy of {energy.max():g}, expected at most {MAX_ENERGY:g}. Correct it."
+        )
     if not energy.sum() > 0:
         raise ScoreError(f"{where}: no model has an energy above 0, expected the energy of each training.")
     curves = np.stack([row[2] for row in complete])

@@ -13,6 +13,8 @@ from typing import Any
 from pepr_edge.untrusted.shown import CONTROL, excerpt
 
 NAME_CHARACTERS = 200
+# The name of a class, which stands in tables, on pages and in manifests.
+LABEL_CHARACTERS = 200
 # Our documents have seven levels.
 MAX_DEPTH = 64
 # Whole numbers of 64 bits, which other programs read alike. Larger ones fail in arithmetic with floats.

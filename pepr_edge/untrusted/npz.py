@@ -68,6 +68,26 @@ def _check_members(infos: list[zipfile.ZipInfo], size_bytes: int) -> None:
     check_unpacked(infos, size_bytes)
 
 
+def check_zip(path: Path) -> None:
+    """Refuse a zip archive that unpacks to far more than its size. Any other regular file passes.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file.
+        ValueError: it does, or is a damaged archive. The message is one line.
+    """
+    with open_regular(path) as file:
+        try:
+            if not zipfile.is_zipfile(file):
+                return
+            file.seek(0)
+            with zipfile.ZipFile(file) as archive:
+                check_unpacked(archive.infolist(), os.fstat(file.fileno()).st_size)
+        except (OSError, ValueError):
+            raise
+        except Exception as error:  # as in `opened`
+            raise ValueError(one_line(error)) from None
+
+
 def check_unpacked(infos: Sequence[zipfile.ZipInfo], size_bytes: int) -> None:
     """Refuse an archive that unpacks to far more than its size.
 

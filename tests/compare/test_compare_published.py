@@ -102,7 +102,7 @@ def test_an_argument_that_cannot_be_read_is_an_error_on_one_line(
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("skin,m9,CNN,0,1,1,many,1,1,0.1,0.5", "energy_kwh = 'many' of m9, expected a number >= 0"),
+        ("skin,m9,CNN,0,1,1,many,1,1,0.1,0.5", "energy_kwh = 'many' of m9, expected a number from 0"),
         ("skin,m9,CNN,0,1,1,-1,1,1,0.1,0.5", "energy_kwh = '-1' of m9"),
         ("skin,m9,CNN,0,1,1,1,1,1,0.1,1.5", "test_01 = '1.5' of m9, expected a number from 0 to 1"),
         ("skin,m9,CNN,0,1,1,1,1,1,0.1,", "m9 has no test_01"),

@@ -5,6 +5,7 @@ A parser that returns a text has refused the input.
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 
 import fuzz_data_targets
 import fuzz_evaluate_targets
+import fuzz_record_targets
 import fuzz_signing_targets
 import numpy as np
 import referring_bundle
@@ -357,6 +359,15 @@ def feed_kit(path: Path) -> None:
         raise install.NotInstalled from error
 
 
+def of_training(name: str) -> Callable[..., Any]:
+    """Return a function of fuzz_training_targets, which imports PyTorch, when it is called."""
+
+    def call(*arguments: Any) -> Any:
+        return getattr(importlib.import_module("fuzz_training_targets"), name)(*arguments)
+
+    return call
+
+
 FACTS = {
     "pepr_edge": "0.1.0",
     "platform": "linux",
@@ -408,4 +419,11 @@ TARGETS: dict[str, Target] = {
     "data_check": Target(".json", fuzz_data_targets.checks, fuzz_data_targets.feed_check),
     "deep_image": Target(".tif", fuzz_data_targets.deep_images, fuzz_data_targets.feed_deep),
     "deep_dicom": Target(".dcm", fuzz_data_targets.deep_dicoms, fuzz_data_targets.feed_deep),
+    "weights": Target(".pth", of_training("weights_files"), of_training("feed_weights")),
+    "tensor_data": Target(".pt", of_training("tensor_files"), of_training("feed_tensors")),
+    "label_matrix": Target(".npz", of_training("matrices"), of_training("feed_matrix")),
+    "finding_table": Target(".csv", of_training("finding_tables"), of_training("feed_findings")),
+    "published_csv": Target(".csv", of_training("published_tables"), of_training("feed_published")),
+    "dossier": Target(".json", fuzz_record_targets.manifests, fuzz_record_targets.feed_dossier),
+    "kit_checksums": Target(".txt", fuzz_record_targets.checksums, fuzz_record_targets.feed_checksums),
 }

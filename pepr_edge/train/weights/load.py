@@ -26,6 +26,7 @@ from pepr_edge.train.weights.fitting import (
     without_prefixes,
 )
 from pepr_edge.train.weights.reading import StateDict, WeightsFile, read_weights
+from pepr_edge.untrusted.shown import shown
 
 RGB = 3
 
@@ -78,8 +79,19 @@ def fit(file: WeightsFile, layers: Layers, template: Template, path: Path, avera
     """Assign the tensors of a file: by name, by timm's conversion of older names, or by order and shape.
 
     Raises:
-        ModelError: none of them fits.
+        ModelError: none of them fits, or one holds a number that is not finite.
     """
+    fitted = _assigned(file, layers, template, path, averaged)
+    for name, value in fitted.tensors.items():
+        if not torch.isfinite(value).all():
+            raise ModelError(
+                f"{path}: {shown(name)} holds a number that is not finite (NaN or infinity): no answer of "
+                "the model would be one. Give a file of a training that went well."
+            )
+    return fitted
+
+
+def _assigned(file: WeightsFile, layers: Layers, template: Template, path: Path, averaged: bool) -> Fitted:
     named = by_names(file.tensors, layers, averaged)
     if isinstance(named, Fitted):
         return named

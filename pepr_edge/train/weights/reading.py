@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from pepr_edge.errors import ModelError
 from pepr_edge.untrusted.files import open_regular
+from pepr_edge.untrusted.npz import check_zip
 from pepr_edge.untrusted.paths import exists, is_file
 from pepr_edge.untrusted.shown import first_line, shown
 
@@ -28,8 +29,6 @@ AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "param
 MAX_NESTED = 4
 NAMESPACE = "argparse.Namespace"
 MAX_NAMED = 3
-PICKLE_FAULTS = (pickle.UnpicklingError, AttributeError, ImportError, IndexError, TypeError, UnicodeError)
-FAULTS = (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError, *PICKLE_FAULTS)
 # What safetensors says of a header or of tensors that go on behind the end of the file.
 CUT_SAFETENSORS = ("incomplete metadata", "invalid header length", "header too small")
 # torch.save writes a zip archive, whose table of contents is at its end.
@@ -100,10 +99,11 @@ def _document(path: Path) -> tuple[Any, bool]:
             start = file.read(9)
         if _is_safetensors(start):
             return load_file(path), False
+        check_zip(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # notes on old formats
             return torch.load(path, map_location="cpu", weights_only=True), True
-    except FAULTS as fault:
+    except Exception as fault:  # a damaged pickle fails in many ways: assertions, indices, memory
         raise ModelError(f"{path}: {_reason(path, fault)}") from None
 
 
@@ -150,7 +150,7 @@ def _is_cut(path: Path, fault: BaseException) -> bool:
     try:
         with open_regular(path) as file:
             return file.read(len(ZIP_START)) == ZIP_START and not zipfile.is_zipfile(file)
-    except OSError:
+    except (OSError, zipfile.BadZipFile):
         return False
 
 
