@@ -3,7 +3,7 @@
     python tools/accuracy_from_manifest.py BUNDLE MEDMNIST.npz
 
 Prints the computed accuracy and the manifest's, and of two classes sensitivity and specificity by the
-manifest's decision; exit status 1 if they differ.
+manifest's decision; exit status 1 if they differ. For models that name one label an image.
 """
 
 import json
@@ -21,6 +21,10 @@ if len(sys.argv) != 3 or not (Path(sys.argv[1], "manifest.json").is_file() and P
     sys.exit(f"error: {sys.argv[1:]}: expected an existing bundle and an existing archive.\n{__doc__}")
 bundle, data = Path(sys.argv[1]), np.load(sys.argv[2])
 manifest = json.loads((bundle / "manifest.json").read_text())
+decision = manifest.get("decision")
+kind = "argmax" if decision is None else decision["kind"]
+if kind == "thresholds":
+    sys.exit(f"error: {bundle}: names several findings an image, expected a bundle that names one label.")
 spec = manifest["preprocess"]
 size = (spec["image_size_px"], spec["image_size_px"])
 mean, std = np.float32(spec["mean"]), np.float32(spec["std"])
@@ -33,19 +37,28 @@ for pixels in data["test_images"]:
         image = image.resize(size, Image.Resampling[spec["interpolation"].upper()])
     tensor = np.asarray(image, np.float32).reshape(*size, spec["channels"])
     tensor = ((tensor / np.float32(spec["scale"]) - mean) / std).transpose(2, 0, 1)[None]
-    (logits,) = session.run(None, {manifest["input"]["name"]: np.ascontiguousarray(tensor)})
+    (logits,) = session.run(
+        [manifest["output"]["name"]], {manifest["input"]["name"]: np.ascontiguousarray(tensor)}
+    )
     logits_of_images.append(logits[0])
 
-logits, performance = np.array(logits_of_images), manifest["performance"]
-computed = {"accuracy": np.mean(logits.argmax(axis=1) == labels)}
-decision = manifest.get("decision")
+
+def softmax(values):
+    exponentials = np.exp(values - values.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+logits = np.array(logits_of_images)
+performance = manifest["performance"]
+named = logits.argmax(axis=1)
+if kind == "median":  # of grades: the lowest at which the cumulated probability reaches one half
+    named = (np.cumsum(softmax(logits.astype(np.float64)), axis=1) >= 0.5).argmax(axis=1)
+computed = {"accuracy": np.mean(named == labels)}
 if decision is not None and decision["positive"] is not None:
     positive = manifest["labels"].index(decision["positive"])
-    scaled = logits.astype(np.float64) / decision["temperature"]
-    exponentials = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    probability = (exponentials / exponentials.sum(axis=1, keepdims=True))[:, positive]
+    probability = softmax(logits.astype(np.float64) / decision["temperature"])[:, positive]
     threshold = decision["threshold"]
-    alarm = logits.argmax(axis=1) == positive if threshold is None else probability >= threshold
+    alarm = named == positive if threshold is None else probability >= threshold
     computed["sensitivity_at_decision"] = np.mean(alarm[labels == positive])
     computed["specificity_at_decision"] = np.mean(~alarm[labels != positive])
 expected = {name: performance[name]["value"] for name in computed}
