@@ -1,10 +1,11 @@
 """The second output of an ONNX file: how unlike the training images an image is.
 
 The novelty is a Mahalanobis distance of the image itself: squared, from the mean of the training images, with
-their shrunk covariance, divided by its mean over them. The image is seen as a grid of patches. Of each patch
-there are four means, which tell where it is light and dark, and a few random directions among the whitened
-ones of the training images' patches, which tell of its texture. The distance of all of them together is
-estimated from random whitened directions. So it costs a small convolution and a small matrix product.
+their shrunk covariance, divided by its mean over them. The image is seen as a grid of patches; of a large
+image only every nth pixel is read. Of each patch there are four means, which tell where it is light and dark,
+and a few random directions among the whitened ones of the training images' patches, which tell of its
+texture. The distance of all of them together is estimated from random whitened directions. So it costs a
+small convolution and a small matrix product.
 Distances in the features before the classifier were measured, too, and see less (docs/refer.md).
 
 The nodes read the file's input alone and compute in float32, so they are the same in each variant of a model,
@@ -46,11 +47,11 @@ SEED = 0
 class Whitening(NamedTuple):
     """What turns an image into its novelty: the squared length of `patches(image)` @ `weight` + `bias`.
 
-    `pool`: pixels that are averaged first, on each side. `kernels`: of the convolution on patches, shape
+    `step`: n, if every nth pixel of a row or column is read. `kernels`: of the convolution on patches, shape
     (filters, channels, size, size). `weight`, `bias`: shapes (filters * patches, directions), (directions,).
     """
 
-    pool: int
+    step: int
     kernels: Floats
     weight: Floats
     bias: Floats
@@ -68,14 +69,14 @@ def fit_novelty(pixels: NDArray[np.uint8], spec: Preprocess) -> Whitening:
     if len(pixels) < 2:
         raise ExportError(f"{len(pixels)} training images, expected at least 2 to know what is usual.")
     images = to_tensor(np.asarray(pixels[:MAX_IMAGES]), spec)
-    pool = -(-spec.image_size_px // FINE_PX)
+    step = -(-spec.image_size_px // FINE_PX)
     generator = np.random.default_rng(SEED)
-    kernels = _kernels(averaged(images, pool).astype(np.float64), generator).astype(np.float32)
+    kernels = _kernels(images[:, :, ::step, ::step].astype(np.float64), generator).astype(np.float32)
     none = np.zeros(0, np.float32)
-    seen = patches(images, Whitening(pool, kernels, none, none)).astype(np.float64)
+    seen = patches(images, Whitening(step, kernels, none, none)).astype(np.float64)
     weight = _directions(seen, generator)
     bias = -seen.mean(axis=0) @ weight
-    return Whitening(pool, kernels, weight.astype(np.float32), bias.astype(np.float32))
+    return Whitening(step, kernels, weight.astype(np.float32), bias.astype(np.float32))
 
 
 def novelty_of(images: Floats, whitening: Whitening) -> Doubles:
@@ -91,21 +92,10 @@ def novelty_of(images: Floats, whitening: Whitening) -> Doubles:
 def patches(images: Floats, whitening: Whitening) -> Floats:
     """Return the filters' values on the patches of images, shape (n, filters * patches)."""
     filters, channels, size, _ = whitening.kernels.shape
-    cut = _cut(averaged(images, whitening.pool), size)
+    cut = _cut(images[:, :, :: whitening.step, :: whitening.step], size)
     n, grid = cut.shape[:2]
     values = cut.reshape(n, grid, channels * size * size) @ whitening.kernels.reshape(filters, -1).T
     return np.asarray(values.transpose(0, 2, 1).reshape(n, -1), dtype=np.float32)
-
-
-def averaged(images: NDArray[Any], factor: int) -> NDArray[Any]:
-    """Return images averaged over squares of `factor` pixels, shape (n, channels, side, side).
-
-    Rows and columns that fill no square are left out, as by AveragePool.
-    """
-    n, channels, px, _ = images.shape
-    side = px // factor
-    kept = images[:, :, : side * factor, : side * factor]
-    return np.asarray(kept.reshape(n, channels, side, factor, side, factor).mean(axis=(3, 5)))
 
 
 def _cut(images: NDArray[Any], size: int) -> NDArray[Any]:
@@ -190,7 +180,10 @@ def add_novelty(path: Path, whitening: Whitening) -> None:
             f"{path.name}: has {len(inputs)} inputs and {len(graph.output)} outputs, expected one of each."
         )
     opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
-    graph.node.extend(_nodes(inputs[0].name, whitening, opset))
+    # They come first, while the input is still in the processor's cache.
+    nodes = [*_nodes(inputs[0].name, whitening, opset), *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
     graph.initializer.append(numpy_helper.from_array(whitening.kernels, f"{PREFIX}kernels"))
     graph.initializer.append(numpy_helper.from_array(whitening.weight, f"{PREFIX}weight"))
     graph.initializer.append(numpy_helper.from_array(whitening.bias, f"{PREFIX}bias"))
@@ -211,17 +204,17 @@ AXES_AS_INPUT = 18
 def _nodes(name: str, whitening: Whitening, opset: int) -> list[onnx.NodeProto]:
     """Return the nodes from the input to the novelty."""
     nodes = []
-    if whitening.pool > 1:
-        size = [whitening.pool, whitening.pool]
-        pooled = f"{PREFIX}pooled"
-        pool = helper.make_node(
-            "AveragePool", [name], [pooled], f"{PREFIX}pool", kernel_shape=size, strides=size
-        )
-        nodes.append(pool)
-        name = pooled
-    stride = list(whitening.kernels.shape[2:])
-    reads = [name, f"{PREFIX}kernels"]
-    nodes.append(helper.make_node("Conv", reads, [f"{PREFIX}patches"], f"{PREFIX}cut", strides=stride))
+    step = whitening.step
+    # The convolution itself leaves pixels out: a node that averages or cuts them first costs as much again.
+    cut = helper.make_node(
+        "Conv",
+        [name, f"{PREFIX}kernels"],
+        [f"{PREFIX}patches"],
+        f"{PREFIX}cut",
+        strides=[step * size for size in whitening.kernels.shape[2:]],
+        dilations=[step, step],
+    )
+    nodes.append(cut)
     nodes.append(helper.make_node("Flatten", [f"{PREFIX}patches"], [f"{PREFIX}flat"], f"{PREFIX}flatten"))
     parts = [f"{PREFIX}flat", f"{PREFIX}weight", f"{PREFIX}bias"]
     nodes.append(helper.make_node("Gemm", parts, [f"{PREFIX}directions"], f"{PREFIX}whiten"))

@@ -75,7 +75,7 @@ def test_a_second_output_leaves_the_logits_alone_and_can_be_removed(model: Path,
 
 
 @pytest.mark.parametrize(("px", "channels"), [(32, 1), (48, 3), (97, 1)])
-def test_an_image_is_averaged_as_in_the_file(px: int, channels: int, tmp_path: Path) -> None:
+def test_an_image_is_seen_as_in_the_file(px: int, channels: int, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     spec = Preprocess(channels=channels, image_size_px=px, mean=(0.4,) * channels, std=(0.2,) * channels)
     pixels = rng.integers(0, 256, (40, px, px, channels), dtype=np.uint8)

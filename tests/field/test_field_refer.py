@@ -21,7 +21,7 @@ from pepr_edge.field.predict import Classifier
 from pepr_edge.field.verify import check
 from pepr_edge.measure import selftest
 from pepr_edge.measure.inference_process import InferenceProcess
-from pepr_edge.records import SessionSettings
+from pepr_edge.records import Manifest, SessionSettings
 
 PX = tiny_bundle.PX
 
@@ -98,6 +98,27 @@ def test_verify_holds_the_novelty_against_the_self_test(tmp_path: Path) -> None:
     assert verdict.selftest is not None
     assert verdict.selftest.decisions_agree
     assert "refers other images" in verdict.reasons[0]
+
+
+def test_openvino_refers_the_same_images(tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    bundle = referring_bundle.write(tmp_path / "01-tiny@16-int8_static", fallback=True)
+
+    def by_openvino(manifest: Manifest) -> Manifest:
+        settings = manifest.profile.settings.replace(runtime="openvino", threads=1)
+        return manifest.replace(profile=manifest.profile.replace(settings=settings))
+
+    tiny_bundle.rewrite_manifest(bundle, by_openvino)
+    verdict = check(bundle)
+    assert verdict.reasons == []
+    assert verdict.selftest is not None
+    assert verdict.selftest.novelty_agrees is True
+    manifest = read_manifest(bundle)
+    with InferenceProcess() as process:
+        classify = Classifier(bundle, manifest, manifest.profile.settings, process)
+        for kind, path in images(tmp_path).items():
+            referral = classify(path).referral
+            assert (referral.kind if referral else "") == kind
 
 
 def test_bundles_without_limits_refer_nothing(bundle: Path, tmp_path: Path) -> None:
