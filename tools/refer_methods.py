@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from refer_rates import OWN, pictures
+from refer_pictures import OWN, pictures
 
 from pepr_edge.export.novelty import fit_novelty, novelty_of, whitened
 from pepr_edge.images.preprocess import to_pixels, to_tensor
@@ -111,7 +111,9 @@ def rows_of(train: TrainResult, model: torch.nn.Module, data: Path) -> list[dict
         validation = seen(archive["val_images"], spec)
     chosen = np.random.default_rng(0).permutation(len(training[0]))[:TRAINING_IMAGES]
     pixels = seen(training[0][chosen], spec)
-    sets = {name: seen(images, spec) for name, images in pictures(data) if images.ndim == 3}
+    with np.load(data / "pneumoniamnist.npz") as archive:
+        given = pictures(archive["test_images"], data / "breastmnist.npz")
+    sets = {name: seen(images, spec) for name, images in given if images.ndim == 3}
     model.eval()
     fitted = methods(*answers(model, pixels, spec), training[1][chosen], model.get_classifier())  # type: ignore[operator]
     given = {name: answers(model, images, spec) for name, images in (sets | {"val": validation}).items()}

@@ -1,6 +1,6 @@
 """How often bundles refer images to a person: their own test images, and images of other kinds.
 
-    python tools/refer_rates.py --data DIR [--runs DIR] [--json FILE] [--page FILE]
+    python tools/refer_rates.py --data DIR [--share 0.1] [--runs DIR] [--json FILE] [--page FILE]
 
 Trains models on PneumoniaMNIST (from scratch, two variants of each) with `[decision] refer_share`, or goes on
 with the runs of an earlier call, and gives every image to the bundles as a file, as `pepr-edge predict` does.
@@ -13,17 +13,14 @@ import argparse
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 from progress_lines import Lines
+from refer_pictures import AIM_OTHERS, AIM_OWN, write
 
 from pepr_edge.bundle.read import read_manifest
-from pepr_edge.data import phantom
 from pepr_edge.errors import NoAnswerError
 from pepr_edge.field.predict import Classifier, Referral
 from pepr_edge.measure.inference_process import InferenceProcess
@@ -55,47 +52,14 @@ variants = ["fp32", "int8_static"]
 rules = "quick"
 """
 MODELS = {"resnet14t": 32, "mobilenetv2_050": 64}
-MADE_IMAGES = 100
-AIM_OTHERS = 0.95
-AIM_OWN = 0.1
-OWN = "own test images"
 
 
-def pictures(data: Path) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """Yield the name of each set and its images, shape (n, h, w) or (n, h, w, 3)."""
-    with np.load(data / "pneumoniamnist.npz") as archive:
-        own = archive["test_images"]
-    with np.load(data / "breastmnist.npz") as archive:
-        breast = np.concatenate([archive[f"{split}_images"] for split in ("train", "val", "test")])
-    rng = np.random.default_rng(0)
-    n = MADE_IMAGES
-    level = rng.uniform(40, 215, (n, 1, 1))
-    weak = rng.normal(level, rng.uniform(5, 40, (n, 1, 1)), (n, 28, 28))
-    yield OWN, own
-    yield "BreastMNIST", breast
-    yield "phantom", phantom.images(n, 0)[0]
-    yield "noise, 28 px", rng.integers(0, 256, (n, 28, 28), dtype=np.uint8)
-    yield "noise, 224 px", rng.integers(0, 256, (n, 224, 224), dtype=np.uint8)
-    yield "noise, Gaussian of any strength", np.clip(weak, 0, 255).astype(np.uint8)
-    yield "noise, coarse", rng.integers(0, 256, (n, 7, 7), dtype=np.uint8).repeat(8, 1).repeat(8, 2)
-    yield "blank frames", np.broadcast_to(np.arange(256, dtype=np.uint8)[:, None, None], (256, 64, 64))
-    yield "own test images in false colour", _false_colour(own[:n])
-    yield "own test images upside down", own[:n, ::-1]
-    yield "own test images, negative", 255 - own[:n]
-
-
-def _false_colour(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.stack([images, 255 - images, images // 2], axis=-1)
-
-
-def train(data: Path, runs: Path, share: float, models: list[str]) -> list[Path]:
+def train(source: Path, runs: Path, share: float, models: list[str]) -> list[Path]:
     """Run the recipe of each model, and return the bundles."""
     bundles = []
     for architecture in models:
         px = MODELS[architecture]
-        text = RECIPE.format(
-            source=data / "pneumoniamnist.npz", share=share, architectures=f'"{architecture}"', px=px
-        )
+        text = RECIPE.format(source=source, share=share, architectures=f'"{architecture}"', px=px)
         folder = runs / architecture
         run(parse(text, Recipe, "refer_rates.toml"), text, folder, Options(), Lines())
         bundles += sorted((folder / "bundles").iterdir())
@@ -162,20 +126,17 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--runs", type=Path, default=Path("runs/refer_rates"))
-    parser.add_argument("--share", type=float, default=0.04)
+    parser.add_argument("--share", type=float, default=AIM_OWN)
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
     parser.add_argument("--json", type=Path)
     parser.add_argument("--page", type=Path)
     options = parser.parse_args()
-    bundles = train(options.data, options.runs, options.share, options.models)
+    source = options.data.absolute() / "pneumoniamnist.npz"
+    bundles = train(source, options.runs, options.share, options.models)
+    with np.load(source) as archive:
+        own = archive["test_images"]
     with tempfile.TemporaryDirectory() as folder:
-        sets: dict[str, list[Path]] = {}
-        for number, (name, images) in enumerate(pictures(options.data)):
-            sets[name] = []
-            for index, pixels in enumerate(images):
-                path = Path(folder, f"{number}_{index}.png")
-                Image.fromarray(np.ascontiguousarray(pixels)).save(path)
-                sets[name].append(path)
+        sets = write(own, options.data / "breastmnist.npz", Path(folder))
         models = [rates(bundle, sets) for bundle in bundles]
     document = {"refer_share": options.share, "aim": {"others": AIM_OTHERS, "own": AIM_OWN}, "models": models}
     if options.json is not None:

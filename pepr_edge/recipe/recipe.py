@@ -102,8 +102,8 @@ class TaskSettings(Section):
 class DecisionSettings(Section):
     """How a probability becomes a decision. `target`: what the threshold is to reach, on validation.
 
-    `refer_share`: share of the validation images that may be referred to a person. `max_error`: share of
-    wrong decisions among those that are not. One of them, or neither: every image gets a class.
+    `refer_share`: share of images like those of validation that may be referred to a person. `max_error`:
+    share of wrong decisions among those that are not. One of them, or neither: every image gets a class.
     """
 
     target: str = "argmax"

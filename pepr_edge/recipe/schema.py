@@ -110,9 +110,10 @@ KEYS: dict[str, str] = {
         '"f1" then.'
     ),
     "decision.refer_share": (
-        "Share of the validation images that may be referred to a person in place of a class: four fifths of "
-        "it for being unlike the training images, the rest for a decision that is not sure. Absent, with "
-        "max_error: no image is referred."
+        "The highest share of images that may be referred to a person in place of a class. It holds with "
+        "95 % confidence for images like those of validation, so of these themselves fewer are referred: "
+        "four fifths for being unlike the training images, the rest for a decision that is not sure. Absent, "
+        "with max_error: no image is referred."
     ),
     "decision.max_error": (
         "The highest share of wrong decisions on validation among the images that are not referred: as many "

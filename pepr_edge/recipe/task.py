@@ -9,6 +9,7 @@ from pepr_edge.recipe.recipe import Recipe
 from pepr_edge.records import DataInfo
 from pepr_edge.scoring.metrics import DECISION_METRICS
 from pepr_edge.tasks import PositiveClass, TaskKind, parse_target, positive_class
+from pepr_edge.tasks.refer import fewest_images
 from pepr_edge.untrusted.shown import shown
 
 
@@ -51,16 +52,13 @@ def with_positive(info: DataInfo, recipe: Recipe) -> DataInfo:
 
 
 def check_decision(info: DataInfo, recipe: Recipe) -> None:
-    """Check that the validation images can give the threshold that the recipe asks for.
+    """Check that the validation images can give the threshold and the limits that the recipe asks for.
 
     Raises:
-        RecipeError: there are not two classes, or validation has images of one of them alone.
+        RecipeError: there are not two classes, validation has images of one of them alone, or too few to say
+            how many images are referred.
     """
-    if info.kind == "multilabel" and recipe.decision.refer is not None:
-        raise RecipeError(
-            f"decision.{recipe.decision.refer}, but the task is multilabel, and only images of one label can "
-            "be referred so far. Remove the line."
-        )
+    _check_refer(info, recipe)
     _check_budgets(info, recipe)
     target = recipe.decision.target
     if parse_target(target).kind == "argmax" or info.kind == "multilabel":
@@ -78,6 +76,25 @@ def check_decision(info: DataInfo, recipe: Recipe) -> None:
     raise RecipeError(
         f'decision.target = "{target}", but {reason}. {remedy}, or set decision.target = "argmax".'
     )
+
+
+def _check_refer(info: DataInfo, recipe: Recipe) -> None:
+    """Refuse what is asked of referred images where it cannot be kept."""
+    settings = recipe.decision
+    if info.kind == "multilabel" and settings.refer is not None:
+        raise RecipeError(
+            f"decision.{settings.refer}, but the task is multilabel, and only images of one label can "
+            "be referred so far. Remove the line."
+        )
+    if settings.refer_share is None:
+        return
+    n = info.splits["val"].images
+    needed = fewest_images(settings.refer_share)
+    if n < needed:
+        raise RecipeError(
+            f"decision.{settings.refer}, but {n} validation images cannot show that so few images are "
+            f"referred: {needed} are needed. Raise refer_share or data.val_fraction, or remove the line."
+        )
 
 
 def _check_budgets(info: DataInfo, recipe: Recipe) -> None:

@@ -12,7 +12,14 @@ from pepr_edge.records import Decision, Estimate, ImageLimits, Refer, Split
 from pepr_edge.scoring.intervals import exact_interval
 from pepr_edge.scoring.rule import rule_of
 from pepr_edge.tasks import Labels, Logits, Mask, Rule, decide_by
-from pepr_edge.tasks.refer import confidence, error_limit, risk_by_coverage, share_limit, upper_limit
+from pepr_edge.tasks.refer import (
+    confidence,
+    error_limit,
+    referable,
+    risk_by_coverage,
+    share_limit,
+    upper_limit,
+)
 
 Floats = NDArray[np.floating]
 ReferKind = Literal["blank", "novelty", "confidence"]
@@ -57,7 +64,8 @@ def fit_refer(
         decision: of the file, fitted.
         validation: the file's answers, n >= 1.
         names: of the classes.
-        share: of images that may be referred; None: as many as keep `max_error`.
+        share: of images like these that may be referred, with 95 % confidence (see `referable`); None: as
+            many as keep `max_error`.
         max_error: share of wrong decisions among the images that are answered.
         images: what the training images have in common; the contrast is added.
         no_novelty: why the file has no novelty; empty if it has.
@@ -67,17 +75,20 @@ def fit_refer(
     if validation.contrast is not None:
         flat = float(np.quantile(validation.contrast, FLAT_QUANTILE))
         limits = limits.replace(min_contrast=BLANK_PART * flat)
+    n = len(validation.logits)
+    allowed = 0
+    if share is not None:
+        allowed = referable(share, n, 1 if validation.novelty is None else 2) or 0
     max_novelty = None
     if validation.novelty is not None:
-        novelty_share = NOVELTY_SHARE if share is None else NOVELTY_PART * share
-        allowed = int(novelty_share * len(validation.novelty))
-        max_novelty = upper_limit(validation.novelty.astype(np.float64), allowed)
+        unlike = int(NOVELTY_SHARE * n) if share is None else int(NOVELTY_PART * allowed)
+        max_novelty = upper_limit(validation.novelty.astype(np.float64), unlike)
     refer = Refer(asked=asked, max_novelty=max_novelty, no_novelty=no_novelty, images=limits)
     rule = rule_of(decision, names)
     sure = confidence(validation.logits, rule)
     others = reasons(decision.replace(refer=refer), validation, names) != ""
     if share is not None:
-        limit = share_limit(sure, others, int(share * len(sure)))
+        limit = share_limit(sure, others, allowed)
     else:
         assert max_error is not None  # the recipe has one of both
         wrong = ~_correct(validation.logits, validation.labels, rule)

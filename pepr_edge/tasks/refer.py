@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,6 +12,8 @@ from pepr_edge.tasks.task import Logits, Mask
 
 # Beyond this, a probability is 0 or 1 in floating point.
 MAX_LOG_ODDS = 700.0
+# The probability that more images are referred than the recipe says, of images like those of validation.
+MISS = 0.05
 
 
 def confidence(logits: Logits, rule: Rule) -> Floats:
@@ -39,6 +43,35 @@ def _sure(probability: Floats, threshold: Floats) -> Floats:
         border = np.log(threshold) - np.log1p(-threshold)
     border = np.where(np.isfinite(border), border, -np.inf)
     return np.asarray(1 / (1 + np.exp(-np.abs(odds - border))))
+
+
+def referable(share: float, n: int, limits: int) -> int | None:
+    """Return how many validation images may be referred, so that at most `share` of all such images are.
+
+    At limits that refer k of n images, the share of all such images is distributed as
+    Beta(k + limits, n + 1 - k - limits) or lower, however they are distributed: each limit lies in the gap
+    between two images and so may refer one gap more. It is above `share` with a probability of at most 5 %.
+
+    Args:
+        share: in (0, 1).
+        n: validation images.
+        limits: how many limits are fitted one after the other.
+    Returns:
+        None if n images are too few to show it even if none of them is referred.
+    Source: Wilks 1941, Determination of sample sizes for setting tolerance limits; Tukey 1947, Non-parametric
+    estimation II, for limits that are fitted on what others have left.
+    """
+    if n * math.log1p(-share) > math.log(MISS):
+        return None
+    k = np.arange(n + 1)
+    ways = math.lgamma(n + 1) - np.array([math.lgamma(i + 1) + math.lgamma(n - i + 1) for i in k.tolist()])
+    at_most = np.exp(ways + k * math.log(share) + (n - k) * math.log1p(-share)).cumsum()
+    return max(0, int((at_most <= MISS).sum()) - limits)
+
+
+def fewest_images(share: float) -> int:
+    """Return how many validation images `referable` needs."""
+    return math.ceil(math.log(MISS) / math.log1p(-share))
 
 
 def upper_limit(values: Floats, max_above: int) -> float:

@@ -88,9 +88,19 @@ def test_a_target_is_for_two_classes_or_for_each_finding() -> None:
 
 
 def test_images_of_several_findings_are_not_referred() -> None:
-    with pytest.raises(RecipeError, match=r"decision\.refer_share = 0\.1.*multilabel"):
-        check_decision(data("multilabel"), made_records.recipe("[decision]\nrefer_share = 0.1"))
-    check_decision(data("ordinal"), made_records.recipe("[decision]\nrefer_share = 0.1"))
+    for line in ("refer_share = 0.1", "max_error = 0.1"):
+        with pytest.raises(RecipeError, match=rf"decision\.{line}.*multilabel") as caught:
+            check_decision(data("multilabel"), made_records.recipe(f"[decision]\n{line}"))
+        assert "\n" not in str(caught.value)
+    check_decision(data("ordinal", images=100), made_records.recipe("[decision]\nrefer_share = 0.1"))
+
+
+def test_a_share_to_refer_needs_images_that_can_show_it() -> None:
+    recipe = made_records.recipe("[decision]\nrefer_share = 0.1")
+    with pytest.raises(RecipeError, match=r"refer_share = 0\.1.*28 validation images.*29 are needed"):
+        check_decision(data("binary", (10, 18), 28), recipe)
+    check_decision(data("binary", (10, 19), 29), recipe)
+    check_decision(data("binary", (5, 5), 10), made_records.recipe("[decision]\nmax_error = 0.1"))
 
 
 def test_records_without_a_kind_have_one_label_an_image() -> None:

@@ -11,6 +11,7 @@ from made_logits import made
 from pepr_edge.records import ImageLimits, Split
 from pepr_edge.scoring.operating_point import fit_decision
 from pepr_edge.scoring.refer import Observed, at_refer, coverage_curve, fit_refer, reasons
+from pepr_edge.tasks.refer import referable
 
 NAMES = ("normal", "pneumonia")
 
@@ -47,14 +48,14 @@ def test_the_test_labels_change_no_limit(
     assert figures[0]["accuracy_if_answered"] != figures[1]["accuracy_if_answered"]
 
 
-@pytest.mark.parametrize("share", [0.02, 0.1, 0.3])
-def test_a_share_of_validation_is_referred(share: float) -> None:
+@pytest.mark.parametrize(("share", "referred"), [(0.01, 0), (0.1, 20), (0.3, 75)])
+def test_few_enough_of_validation_are_referred(share: float, referred: int) -> None:
     validation = observed(0)
     decision = fit_decision(validation.logits, validation.labels, NAMES, 1, "argmax")
     refer = fit_refer(decision, validation, NAMES, share, None, ImageLimits(colour="grey"))
     found = reasons(decision.replace(refer=refer), validation, NAMES)
-    assert (found != "").mean() == pytest.approx(share, abs=1 / 300)
-    assert (found == "novelty").mean() == pytest.approx(0.8 * share, abs=1 / 300)
+    assert (found != "").sum() == referred == referable(share, 300, 2)
+    assert (found == "novelty").sum() == int(0.8 * referred)
     assert (refer.asked, refer.images.colour) == (f"refer_share = {share:g}", "grey")
     assert refer.images.min_contrast == pytest.approx(np.quantile(validation.contrast, 0.01) / 2)
 
@@ -72,6 +73,22 @@ def test_the_error_on_the_others_is_kept() -> None:
     assert coverage[-1] == 1
 
 
+@pytest.mark.parametrize(("n", "share"), [(40, 0.3), (78, 0.1), (300, 0.1)])
+def test_of_other_images_no_more_than_the_share_are_referred(n: int, share: float) -> None:
+    """The share that the limits of a validation set refer of all images, in 200 draws of such sets."""
+    everyone = observed(0, 2500)
+    decision = fit_decision(everyone.logits, everyone.labels, NAMES, 1, "argmax")
+    rng = np.random.default_rng(0)
+    shares = []
+    for _ in range(200):
+        drawn = rng.choice(2500, n)
+        validation = Observed(*(np.asarray(values)[drawn] for values in everyone))
+        refer = fit_refer(decision, validation, NAMES, share, None)
+        shares.append((reasons(decision.replace(refer=refer), everyone, NAMES) != "").mean())
+    assert np.mean(np.array(shares) <= share) >= 0.95
+    assert np.mean(shares) >= 0.3 * share
+
+
 def test_a_file_without_novelty_refers_by_confidence_alone() -> None:
     validation = observed(0)._replace(novelty=None, contrast=None)
     decision = fit_decision(validation.logits, validation.labels, NAMES, 1, "argmax")
@@ -79,4 +96,4 @@ def test_a_file_without_novelty_refers_by_confidence_alone() -> None:
     found = reasons(decision.replace(refer=refer), validation, NAMES)
     assert set(found) == {"", "confidence"}
     assert (refer.max_novelty, refer.no_novelty) == (None, "two inputs")
-    assert (found != "").sum() == 30
+    assert (found != "").sum() == referable(0.1, 300, 1) == 21

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from made_logits import made
 
 from pepr_edge.tasks import Rule, calibrated, margin_by
-from pepr_edge.tasks.refer import confidence, error_limit, risk_by_coverage, share_limit, upper_limit
+from pepr_edge.tasks.refer import (
+    confidence,
+    error_limit,
+    fewest_images,
+    referable,
+    risk_by_coverage,
+    share_limit,
+    upper_limit,
+)
 
 
 def test_confidence_is_the_probability_of_the_decision() -> None:
@@ -30,6 +38,15 @@ def test_confidence_is_one_half_at_a_threshold(threshold: float) -> None:
 def test_one_answer_for_all_images_is_sure(threshold: float) -> None:
     logits = np.array([[900.0, -900.0], [0.0, 0.0], [-900.0, 900.0]])
     assert (confidence(logits, Rule(threshold=threshold)) == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("share", "n", "images"),
+    [(0.1, 28, None), (0.1, 29, 0), (0.1, 524, 39), (0.05, 524, 16), (0.05, 58, None), (0.5, 5, 0)],
+)
+def test_how_many_validation_images_may_be_referred(share: float, n: int, images: int | None) -> None:
+    assert referable(share, n, 2) == images
+    assert (fewest_images(share) <= n) == (images is not None)
 
 
 values = st.lists(st.floats(0, 1), min_size=2, max_size=60).map(np.array)
