@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from pepr_edge.data import DatasetSummary
-from pepr_edge.recipe import Recipe, find
+from pepr_edge.recipe import AboutSettings, Recipe, find
 from pepr_edge.recipe.init import RecipeDraft, RunTimeEstimate, draft, summary_lines, text
+from pepr_edge.recipe.init.offered import offers
 from pepr_edge.recipe.init.recipe_text import duration, run_time_line
 from pepr_edge.recipe.settings import choose
 from pepr_edge.recipe.toml import parse, read
+from pepr_edge.tasks import TaskKind
 
 SUMMARY = DatasetSummary(
     name="chest x-rays",
@@ -75,6 +77,40 @@ def test_the_positive_of_two_classes_is_proposed_to_be_checked() -> None:
     several = drafted(replace(SUMMARY, labels=("normal", "sick", "other"), class_counts=(500, 300, 200)))
     assert several.recipe.task.positive is None
     assert "task.positive" not in several.reasons
+
+
+def test_images_may_be_referred_where_a_share_of_them_can_be_kept() -> None:
+    made = drafted()
+    assert made.recipe.decision.refer_share == 0.1
+    assert "person" in made.reasons["decision.refer_share"]
+    few = replace(SUMMARY, images={"train": 100, "val": 28, "test": 30})
+    for summary in (few, replace(SUMMARY, task="multilabel")):
+        assert drafted(summary).recipe.decision.refer_share is None
+
+
+@pytest.mark.parametrize(
+    ("task", "labels", "offered"),
+    [
+        ("multiclass", 2, {"target", "max_error"}),
+        ("multiclass", 3, {"max_error"}),
+        ("ordinal", 2, {"max_error"}),
+        ("multilabel", 3, {"target"}),
+    ],
+)
+def test_what_only_people_can_decide_is_offered_as_comments(
+    task: TaskKind, labels: int, offered: set[str]
+) -> None:
+    assert {offer.key for offer in offers(task, labels)["decision"]} == offered
+    written_text = written(drafted())
+    for line in ('# target = "sensitivity >= 0.90"', "# max_error = 0.05", '# intended_use = ""'):
+        assert line in written_text.splitlines()
+    recipe = parse(written_text, Recipe, "recipe.toml")
+    assert (recipe.about, recipe.decision.target) == (AboutSettings(), "argmax")
+    # Each line is right once its sign is removed and its words are filled in.
+    filled = written_text.replace('= ""', '= "2027-01-31"').replace("# target =", "target =")
+    for name in AboutSettings.model_fields:
+        filled = filled.replace(f"# {name} =", f"{name} =")
+    assert parse(filled, Recipe, "recipe.toml").about.version == "2027-01-31"
 
 
 @pytest.mark.parametrize(("images", "augment"), [(1000, "light"), (20_000, "none")])

@@ -15,11 +15,14 @@ from pepr_edge.recipe.settings import TRAIN_KEYS, ResolvedRecipe, resolve
 from pepr_edge.recipe.settings import choose as choose_settings
 from pepr_edge.records import RunSettings
 from pepr_edge.tasks import TaskKind, positive_class, task_of
+from pepr_edge.tasks.refer import fewest_images
 from pepr_edge.untrusted.documents import name_fault
 
 _NUMBER = re.compile(r"\d+")
 IMBALANCED = 1.5  # from this ratio of the most frequent to the rarest class the classes count as imbalanced
 DATA = Data()  # the data settings of a first recipe, except for the choices below
+# A model names a class for an image of anything; the aim of docs/refer.md keeps that from most of them.
+REFER_SHARE = 0.1
 AUGMENT_FROM_EPOCHS = 10  # with fewer epochs, training without augmentation gave better models
 
 
@@ -100,6 +103,7 @@ def _choices(summary: DatasetSummary, base: Recipe, settings: RunSettings) -> It
     yield _Choice("data.val_fraction", DATA.val_fraction, _split_reason(summary))
     yield from _task(summary)
     yield from _positive(summary)
+    yield from _refer(summary)
     yield _Choice(
         "candidates.architectures",
         list(base.candidates.architectures),
@@ -148,6 +152,19 @@ def _positive(summary: DatasetSummary) -> Iterator[_Choice]:
         chosen.label,
         f"Please check: chosen {by}. Sensitivity is the share of its images that are found, specificity that "
         "of the other class.",
+    )
+
+
+def _refer(summary: DatasetSummary) -> Iterator[_Choice]:
+    """Let bundles refer images to a person, where a share of them can be kept."""
+    if summary.task == "multilabel" or summary.images["val"] < fewest_images(REFER_SHARE):
+        return
+    yield _Choice(
+        "decision.refer_share",
+        REFER_SHARE,
+        "At most this share of images like yours is referred to a person in place of a class: those that are "
+        "unlike the training images, such as another organ, and those that the model is not sure of. Without "
+        "the line, every image gets a class.",
     )
 
 

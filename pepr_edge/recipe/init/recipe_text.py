@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shlex
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pepr_edge.data import DatasetSummary
 from pepr_edge.recipe import Recipe
 from pepr_edge.recipe.init.choose import RecipeDraft
+from pepr_edge.recipe.init.offered import SECTION_SENTENCES, Offer, offers
 from pepr_edge.recipe.init.run_time import RunTimeEstimate
 from pepr_edge.recipe.toml import as_toml
 from pepr_edge.text.sentences import plural_of
@@ -27,6 +28,7 @@ SECTION_COMMENTS = {
         "The computer that trains: watts of a busy core, and the country of its electricity. "
         "Adapt both to yours."
     ),
+    **SECTION_SENTENCES,
 }
 MEASURED = (
     "on the machine that runs this recipe. For another device that only shows which models are far too slow "
@@ -84,7 +86,7 @@ def text(
     for heading, line in head:
         lines += _wrapped(line, f"# {heading + ':':<10} ", "#            ")
     lines.append(f"# {'Command:':<10} pepr-edge run {shlex.quote(out.as_posix())} --out runs/{recipe.name}")
-    lines += _tables(recipe, drafted.reasons)
+    lines += _tables(recipe, drafted.reasons, offers(summary.task, len(summary.labels)))
     return "\n".join(lines) + "\n"
 
 
@@ -123,9 +125,12 @@ def _sizes(summary: DatasetSummary) -> str:
     return f"{sizes[0]} px" if len(set(sizes)) == 1 else f"from {sizes[0]} to {sizes[-1]} px"
 
 
-def _tables(recipe: Recipe, reasons: Mapping[str, str]) -> Iterator[str]:
-    """Yield each key that has a reason or differs from its default, below its reason."""
+def _tables(
+    recipe: Recipe, reasons: Mapping[str, str], offered: Mapping[str, Sequence[Offer]]
+) -> Iterator[str]:
+    """Yield each key that has a reason or differs from its default, below its reason, and what is offered."""
     values = recipe.model_dump(mode="json")
+    values["about"] = values.pop("about")  # the last: it has most lines, and changes no result
     changed = recipe.model_dump(mode="json", exclude_defaults=True)
     yield "schema_version = 1"
     for name, value in values.items():
@@ -135,7 +140,8 @@ def _tables(recipe: Recipe, reasons: Mapping[str, str]) -> Iterator[str]:
         if not isinstance(table, dict):
             continue
         keys = [key for key in table if key in changed.get(name, {}) or f"{name}.{key}" in reasons]
-        if not keys:
+        offers_of_table = [offer for offer in offered.get(name, ()) if offer.key not in keys]
+        if not keys and not offers_of_table:
             continue
         yield ""
         yield from _wrapped(SECTION_COMMENTS.get(name, ""), "# ", "# ")
@@ -143,6 +149,9 @@ def _tables(recipe: Recipe, reasons: Mapping[str, str]) -> Iterator[str]:
         for key in keys:
             yield from _wrapped(reasons.get(f"{name}.{key}", ""), "# ", "# ")
             yield _line(key, table[key])
+        for offer in offers_of_table:
+            yield from _wrapped(offer.sentence, "# ", "# ")
+            yield f"# {offer.line}"
 
 
 def _line(key: str, value: Any) -> str:
