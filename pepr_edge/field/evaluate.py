@@ -225,9 +225,9 @@ def _result(
     if decision.refer is not None:
         metrics |= _figures_of_referring(answers, decisions == labels)
         referred = _referred(answers, decision, labels, names, metrics[REFERRED_SHARE])
-    of_groups = {
-        name: [values[position] for position in answers.positions] for name, values in columns.items()
-    }
+    of_groups = {}
+    for name, values in columns.items():
+        of_groups[name] = [values[position] for position in answers.positions]
 
     def of_some(images: Mask) -> dict[str, Estimate | None]:
         return group_figures(

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from pepr_edge.data import image_list, layout
-from pepr_edge.data.finding_columns import NONE_WORDS, SIGNS, VALUES
+from pepr_edge.data.finding_columns import NONE_WORDS, VALUES, found_separator
 from pepr_edge.data.names import spelling_key, split_named
 from pepr_edge.data.source import DataSettings
 from pepr_edge.data.subgroups import check_groups
@@ -108,12 +108,11 @@ def _of_table(path: Path, named: Mapping[str, str]) -> LabelledImages:
     listed = image_list.listed(path, texts)
     located = image_list.check_files(path, listed, DataSettings(str(path), ANY_SIZE_PX))
     by_line = {row.line: row.values for row in rows}
-    values = [by_line[image.line] for image in located.images]
-    columns = {
-        key: tuple(of_image[number] for of_image in values)
-        for number, key in enumerate(keys)
-        if number != where and key
-    }
+    used_rows = [by_line[image.line] for image in located.images]
+    columns = {}
+    for number, key in enumerate(keys):
+        if key and number != where:
+            columns[key] = tuple(row[number] for row in used_rows)
     return LabelledImages(
         source=shown(str(path)),
         paths=tuple(path.parent / image.path for image in located.images),
@@ -190,7 +189,7 @@ def finding_targets(images: LabelledImages, names: Sequence[str]) -> Labels:
         )
     numbers = {spelling_key(name): number for number, name in enumerate(names)}
     texts = [text for text in images.labels if spelling_key(text) not in numbers]
-    separator = next((sign for sign in SIGNS if any(sign in text for text in texts)), "")
+    separator = found_separator(texts)
     targets = np.zeros((len(images.paths), len(names)), np.int64)
     for row, text in enumerate(images.labels):
         for finding in _findings(text, separator, numbers):

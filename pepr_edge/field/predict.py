@@ -18,14 +18,15 @@ from pepr_edge.scoring.rule import rule_of
 from pepr_edge.tasks import calibrated, decide_by
 from pepr_edge.tasks.refer import confidence
 
-# The label of an image for which none of several findings is named.
+# Label of an image on which the model names none of its findings.
 NO_FINDING = "no finding"
 
 
 class Referral(NamedTuple):
-    """Why a person is to decide about an image: the kind of reason, and the reason as a part of a sentence.
+    """The reason why a person has to decide about an image.
 
-    Kinds: "size", "blank", "colour", "novelty", "confidence".
+    kind: "size", "blank", "colour", "novelty" or "confidence".
+    reason: the same in words, to end a sentence with.
     """
 
     kind: str
@@ -34,11 +35,13 @@ class Referral(NamedTuple):
 
 @dataclass(frozen=True)
 class Prediction:
-    """The label that the model decides for, and the probability of each label, calibrated if it can be.
+    """The decision of a model about one image.
 
-    `findings` are all labels that it names, if an image may have several; None if it has one.
-    `logits` are the model's own, shape (1, classes). `referral`: why a person is to decide in place of the
-    model; None if the label stands.
+    label: that the model decides for; several findings are separated by commas.
+    probabilities: of each label, calibrated if the bundle has a temperature.
+    logits: output of the model, shape (1, classes).
+    findings: the labels that the model names if an image may have several; None if it has one.
+    referral: why a person has to decide in place of the model; None if the label is final.
     """
 
     label: str
@@ -49,7 +52,10 @@ class Prediction:
 
 
 class Classifier:
-    """A bundle's model, held open in a process that runs models. `decision`: that of its file."""
+    """A bundle's model, loaded into a process that runs models.
+
+    decision: temperature and threshold of the file in use; None for a bundle without.
+    """
 
     def __init__(
         self,
@@ -64,9 +70,9 @@ class Classifier:
         Args:
             bundle: the folder.
             manifest: its manifest.
-            settings: how to run the runtime.
+            settings: runtime, provider, threads and so on.
             process: runs the model.
-            fallback: use the fallback.
+            fallback: load the fallback in place of the model.
         Raises:
             BundleError: the bundle has no fallback.
             MeasurementError: the model cannot be loaded here, or does not fit the manifest.
@@ -94,21 +100,22 @@ class Classifier:
         refer = None if self.decision is None else self.decision.refer
         if refer is None:
             return None
-        found = unlike(loaded.image, loaded.pixels, refer.images)
-        if found is not None:
-            return Referral(found.kind, found.reason)
+        difference = unlike(loaded.image, loaded.pixels, refer.images)
+        if difference is not None:
+            return Referral(difference.kind, difference.reason)
         if answer.novelty is not None and refer.max_novelty is not None:
             novelty = float(answer.novelty[0])
             if novelty > refer.max_novelty:
                 limits = f"novelty {novelty:.3g}, limit {refer.max_novelty:.3g}"
                 return Referral("novelty", f"unlike the training images ({limits})")
-        sure = float(confidence(answer.logits, self._rule)[0])
-        if refer.min_confidence is not None and sure < refer.min_confidence:
-            return Referral("confidence", f"not sure enough ({sure:.3f}, limit {refer.min_confidence:.3f})")
+        certainty = float(confidence(answer.logits, self._rule)[0])
+        if refer.min_confidence is not None and certainty < refer.min_confidence:
+            limits = f"{certainty:.3f}, limit {refer.min_confidence:.3f}"
+            return Referral("confidence", f"not sure enough ({limits})")
         return None
 
     def _prediction(self, logits: NDArray[np.float32]) -> Prediction:
-        """Return what the logits of one image say."""
+        """Return label and probabilities by the logits of one image, without a referral."""
         labels = self._manifest.labels
         probabilities = dict(zip(labels, calibrated(logits, self._rule)[0].tolist(), strict=True))
         decided = decide_by(logits, self._rule)[0]

@@ -73,11 +73,7 @@ def make(
         results = load(run_dir)
         ranking = read_ranking(run_dir)
         chosen = best_candidates(ranking, top)
-        if not chosen.rows:
-            raise RunError(
-                f"{run_dir}: no model of this run has a rank, so there is nothing to export. "
-                f"Run `pepr-edge rank {run_dir}` to see the reasons."
-            )
+        _check_any(chosen, run_dir)
         written = write_bundles(results, chosen, Path(scratch) / "bundles")
         bundles = [Path(scratch) / row.bundle for row in written.rows if row.bundle]
         progress(2, 3, PAGE)
@@ -87,11 +83,28 @@ def make(
         page_bytes = (folder / PAGE).stat().st_size
         size_bytes = write_checksums(folder, signer)
         put_in_place(folder, out)
-    warnings = [sentence for sentence in (against_baseline(ranking),) if sentence]
-    if len(bundles) < top:
-        warnings.append(f"{len(bundles)} models instead of {top}: no more models of this run have a rank.")
     names = tuple(bundle.name for bundle in bundles)
-    return WebKit(out, providers, names, page_bytes, size_bytes, tuple(warnings))
+    return WebKit(out, providers, names, page_bytes, size_bytes, _warnings(ranking, len(bundles), top))
+
+
+def _check_any(chosen: Ranking, run_dir: Path) -> None:
+    """Refuse a run without a ranked model."""
+    if not chosen.rows:
+        raise RunError(
+            f"{run_dir}: no model of this run has a rank, so there is nothing to export. "
+            f"Run `pepr-edge rank {run_dir}` to see the reasons."
+        )
+
+
+def _warnings(ranking: Ranking, models: int, top: int) -> tuple[str, ...]:
+    """Return what the person who makes a kit must know of its models."""
+    warnings = []
+    baseline = against_baseline(ranking)
+    if baseline:
+        warnings.append(baseline)
+    if models < top:
+        warnings.append(f"{models} models instead of {top}: no more models of this run have a rank.")
+    return tuple(warnings)
 
 
 def best_candidates(ranking: Ranking, top: int) -> Ranking:

@@ -57,10 +57,12 @@ def read(providers: tuple[str, ...], file: Path | None = None) -> dict[str, Prov
         path = Path(temporary) / FILE
         write_bytes(path, archive)
         with tarfile.open(path) as members:
-            return {
-                name: ProviderFiles(*(_member(members, part) for part in PROVIDERS[name]))
-                for name in providers
-            }
+            return {name: _provider_files(members, name) for name in providers}
+
+
+def _provider_files(archive: tarfile.TarFile, provider: str) -> ProviderFiles:
+    script, wasm = PROVIDERS[provider]
+    return ProviderFiles(_member(archive, script), _member(archive, wasm))
 
 
 def _member(archive: tarfile.TarFile, name: str) -> bytes:

@@ -20,15 +20,7 @@ def learning_curves(ranking: Ranking, trained: Sequence[TrainResult]) -> ReportF
     results = [result for result in _best_first(ranking, trained) if result.epochs]
     if not results:
         return ReportFigure("curves", title, "Not drawn: there is no training.")
-    curves = [
-        plots.Curve(
-            printable(result.candidate.id),
-            tuple(epoch.epoch for epoch in result.epochs),
-            tuple(epoch.val_performance for epoch in result.epochs),
-            result.best_epoch,
-        )
-        for result in results
-    ]
+    curves = [_learning_curve(result) for result in results]
     metric_name = results[0].performance_metric
     name = f"validation {metric(metric_name)}"
     caption = f"{capitalised(name)} after each epoch. The marker is the selected epoch."
@@ -39,6 +31,12 @@ def learning_curves(ranking: Ranking, trained: Sequence[TrainResult]) -> ReportF
     alt = f"Line plot of {plural(len(curves), 'candidate')}. {caption} {end}."
     picture = plots.learning_curves(curves, "curves", alt, name)
     return ReportFigure("curves", title, caption, picture, _by_epoch(curves, f"val_{metric_name}"))
+
+
+def _learning_curve(result: TrainResult) -> plots.Curve:
+    numbers = tuple(epoch.epoch for epoch in result.epochs)
+    performances = tuple(epoch.val_performance for epoch in result.epochs)
+    return plots.Curve(printable(result.candidate.id), numbers, performances, result.best_epoch)
 
 
 def _best_first(ranking: Ranking, trained: Sequence[TrainResult]) -> list[TrainResult]:

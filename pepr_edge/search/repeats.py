@@ -79,13 +79,12 @@ def train_repeats(results: Results, files: CandidateFiles, engine: Engine, view:
     number = results.recipe.train.first_repeats
     if number == 1:
         return results
-    wanted = [
-        Repeat(candidate, repeat)
-        for repeat in range(number)
-        for candidate in results.info.candidates
-        if not is_left_out(results, candidate)
-        and not is_trained(results, candidate, results.trainings(candidate).get(repeat))
-    ]
+    wanted = []
+    for repeat in range(number):
+        for candidate in results.info.candidates:
+            training = results.trainings(candidate).get(repeat)
+            if not is_left_out(results, candidate) and not is_trained(results, candidate, training):
+                wanted.append(Repeat(candidate, repeat))
     if not results.recipe.search.has_stop_rules:
         return _train(results, wanted, files, engine, view)
     first = [repeat for repeat in wanted if repeat.number == 0]

@@ -1,4 +1,4 @@
-"""Numbers for people: SI in the code, ms, MiB and kWh here. None reads "not measured", never 0."""
+"""Format numbers for people: the code has SI units, texts have ms, MiB and kWh; None is "not measured"."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def listed(names: Sequence[str], limit: int | None = None) -> str:
 
 
 def score(value: float | None, digits: int = 3) -> str:
-    """Format a performance or a PePR score; a value below 1 gets more digits rather than reading as 1.00."""
+    """Format a performance or a PePR score; a value just below 1 is shown with more digits."""
     if value is None:
         return MISSING
     text = f"{value:.{digits}f}"
@@ -167,7 +167,7 @@ def log_line(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Return text on one line, without terminal colours, control characters and repeated spaces."""
+    """Return text on one line, without terminal colours, control characters or repeated spaces."""
     return " ".join(log_line(text).split())
 
 

@@ -169,16 +169,18 @@ def probe(
             f"no training step works with {len(images)} images ({reason}). "
             "Lower train.batch_size if memory is short."
         )
-    results = [
-        ProbeResult(
-            layout=mode.layout,
-            precision=mode.precision,
-            images_per_s=len(images) / steps_s[mode] if mode in steps_s else None,
-            reason=reasons.get(mode, ""),
-        )
-        for mode in candidates
-    ]
+    results = [_result(mode, len(images), steps_s.get(mode), reasons.get(mode, "")) for mode in candidates]
     return min(steps_s, key=steps_s.__getitem__), results
+
+
+def _result(mode: ComputeMode, images: int, step_s: float | None, reason: str) -> ProbeResult:
+    """Return what a mode achieved. `images`: of a step; `step_s`: None if none worked."""
+    return ProbeResult(
+        layout=mode.layout,
+        precision=mode.precision,
+        images_per_s=None if step_s is None else images / step_s,
+        reason=reason,
+    )
 
 
 def _step_s(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -272,6 +272,7 @@ def test_numbered_parts_are_certain_in_their_order_only(order: list[int]) -> Non
     assert (order_fault(pairs, shapes) is None) == (order == sorted(order))
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["module.", "model.", "_orig_mod.", "net."]), st.integers(0, 3))
 def test_a_shared_prefix_is_removed_however_often(prefix: str, times: int) -> None:
     state = trained()

@@ -6,7 +6,7 @@ only multiples of 16 have a kernel of their own (onnxruntime, core/mlas/lib/conv
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -162,11 +162,10 @@ class _Groups:
             for root in pending:
                 group = groups[root]
                 concats = [concat for concat in group.concats if not self._is_frozen(concat)]
-                parts = [[self._groups.root(name) for name in concat.input] for concat in concats]
-                if any(part not in found for names in parts for part in names):
+                if not all(self._has_all_parts(concat, found) for concat in concats):
                     waiting.append(root)
                     continue
-                choices = [_joined([found[name] for name in names]) for names in parts]
+                choices = [self._joined_layout(concat, found) for concat in concats]
                 layout = choices[0] if choices and not group.frozen else _padded(group)
                 for concat, choice in zip(concats, choices, strict=True):
                     if not np.array_equal(choice, layout):
@@ -176,6 +175,12 @@ class _Groups:
                 return next(concat for concat in groups[waiting[0]].concats if not self._is_frozen(concat))
             pending = waiting
         return None
+
+    def _has_all_parts(self, concat: onnx.NodeProto, found: Mapping[str, Layout]) -> bool:
+        return all(self._groups.root(name) in found for name in concat.input)
+
+    def _joined_layout(self, concat: onnx.NodeProto, found: Mapping[str, Layout]) -> Layout:
+        return _joined([found[self._groups.root(name)] for name in concat.input])
 
     def _is_frozen(self, concat: onnx.NodeProto) -> bool:
         return all(self.of(name).frozen for name in (*concat.input, *concat.output))

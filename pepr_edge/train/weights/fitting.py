@@ -6,6 +6,7 @@ classifier, in its classes.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -220,10 +221,12 @@ def _is_smaller_network(inside: Iterable[str], missing: Sequence[str], layers: L
     for name in names:
         for stage, number in _blocks(name):
             last_blocks[stage] = max(number, last_blocks.get(stage, -1))
-    return all(
-        any(stage in last_blocks and number > last_blocks[stage] for stage, number in _blocks(name))
-        for name in missing
-    )
+    return all(_is_behind(name, last_blocks) for name in missing)
+
+
+def _is_behind(name: str, last_blocks: Mapping[str, int]) -> bool:
+    """True if a tensor is of a block behind the last one of its stage."""
+    return any(number > last_blocks.get(stage, math.inf) for stage, number in _blocks(name))
 
 
 def _blocks(name: str) -> Iterator[tuple[str, int]]:
