@@ -98,7 +98,8 @@ def _in_turn(trained: TrainResult, step_cost: StepCost | None) -> _Amounts | Non
     if step_cost.energy_j and step_cost.method == own_method:
         energy_j = median(step_cost.energy_j) * images
     duration_s = median(step_cost.duration_s) * images
-    return _Amounts(energy_j, duration_s, f"{images:.0f} images at the cost of steps measured in turn")
+    source = f"{images:.0f} images at the cost of training steps measured afterwards"
+    return _Amounts(energy_j, duration_s, source)
 
 
 def _costs_more(cost: TrainCost, in_turn: _Amounts) -> bool:
@@ -152,7 +153,7 @@ def _replaced(cost: TrainCost, fair: _Amounts, span: str) -> FairCost:
     if not changes:
         warning = f"trained while other programs used the CPU ({span}): time and energy are probably too high"
         return FairCost(cost, warning)
-    reason = span or f"an image cost more than {COST_RATIO:g} times as much"
+    reason = span or f"an image cost more than {COST_RATIO:g} times as much as afterwards"
     names = " and ".join(name for name, field in NAMES if field in changes)
     warning = f"trained while other programs used the CPU ({reason}): {names} taken from {fair.source}"
     return FairCost(cost.replace(**changes), warning)

@@ -69,7 +69,7 @@ def test_a_disturbed_training_takes_its_cost_from_the_steps_measured_in_turn() -
     assert cost.duration_s.value == pytest.approx(10.0)
     assert cost.energy_j.value == pytest.approx(100.0)
     assert (cost.energy_j.method, cost.duration_s.method) == ("declared", "measured")
-    assert "in turn" in cost.energy_j.source
+    assert "afterwards" in cost.energy_j.source
     assert cost.co2eq_g.value == pytest.approx(10.0)  # in proportion to the energy
     assert "from 1 to 8 s an epoch" in warning
     assert "energy and time taken from 1000 images" in warning
