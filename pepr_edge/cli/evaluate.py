@@ -144,6 +144,7 @@ def show(report: EvaluationReport) -> None:
 def _lines(result: EvaluationResult) -> list[str]:
     name = f"{shown(result.bundle)}, its fallback" if result.fallback else shown(result.bundle)
     lines = [f"{name}: {plural(result.n, 'image')}"]
+    lines += _positive(result)
     decision = result.decision
     if decision is not None and decision.threshold is not None:
         lines.append(
@@ -160,6 +161,15 @@ def _lines(result: EvaluationResult) -> list[str]:
     for column in result.subgroups:
         lines += _subgroups(column)
     return lines
+
+
+def _positive(result: EvaluationResult) -> list[str]:
+    """Return which of two classes sensitivity and F1 speak of."""
+    if result.task != "binary":
+        return []
+    if result.decision is None or result.decision.positive is None:
+        return [f"  positive is {shown(result.labels[1])!r}, the second class: the bundle names none"]
+    return [f"  positive is {shown(result.decision.positive)!r}"]
 
 
 def _figure(figure: Figure | None) -> tuple[str, str]:

@@ -28,6 +28,7 @@ def test_the_report_is_written_and_shown(
     done = command_line.run(capsys, monkeypatch, "evaluate", bundle, data, "--out", out)
     assert (done.status, done.err) == (0, "")
     assert "12 images" in done.out
+    assert "positive is 'pneumonia', the second class" in done.out  # a bundle without a decision
     assert "95 % interval" in done.out
     report = EvaluationReport.model_validate_json(out.read_bytes())
     assert is_intact(report)
