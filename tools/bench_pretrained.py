@@ -8,8 +8,8 @@ set two runs differ in `weights` alone, with `repeats = N` seeds each and all se
 For each seed: validation and test performance of the best epoch; and the energy that the pretrained
 training had used at the end of the first epoch that reached the best validation performance of the training
 from scratch with the same seed, as a share of what that training had used by then. Both are energies of the
-training steps, on the processor: CPU seconds times declared watts. `pepr-edge compare` gives its own answer
-on the two runs. A finished run is not made again.
+training steps, on the processor: CPU seconds times declared watts. `pepr-edge compare` needs two
+architectures or more, so it has no answer here. A finished run is not made again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from bench_run import with_value
 from progress_lines import Lines
 from weights_demo import ARCHITECTURE, WEIGHTS, packaged_file, pepr_edge
 
-from pepr_edge import compare
 from pepr_edge.device.facts import here
 from pepr_edge.pipeline import Options, run
 from pepr_edge.recipe import Recipe
@@ -96,7 +95,7 @@ def main() -> None:
 
 
 def _on_set(source: str, seeds: int, weights: Path, out: Path) -> dict[str, Any]:
-    """Train from scratch and from the weights; return the rows by seed, and what `compare` says."""
+    """Train from scratch and from the weights; return the rows by seed."""
     name = Path(source).stem
     folders = {start: out / f"{start}-{name}" for start in STARTS}
     trained = {
@@ -104,13 +103,11 @@ def _on_set(source: str, seeds: int, weights: Path, out: Path) -> dict[str, Any]
         for start, folder in folders.items()
     }
     pairs = zip(trained["scratch"], trained["pretrained"], strict=True)
-    inputs = compare.read(str(folders["scratch"]), str(folders["pretrained"]), METRIC)
     settings = load(folders["scratch"]).info.settings
     return {
         "data": name,
         "settings": settings.model_dump(mode="json") if settings else None,
         "seeds": [_row(scratch, pretrained) for scratch, pretrained in pairs],
-        "compare": compare.compare(inputs, compare.pair(inputs)).headline,
     }
 
 
@@ -158,12 +155,11 @@ def energy_until(epochs: Sequence[Epoch], performance: float) -> float | None:
 
 
 def as_markdown(sets: Sequence[dict[str, Any]]) -> str:
-    """Return the means over seeds as a table, and `compare`'s answers."""
+    """Return the means over seeds as a table."""
     lines = [
         "| set | seeds | test, scratch | test, pretrained | energy to scratch's best | lowest | highest |",
         "|---|---|---|---|---|---|---|",
     ]
-    answers = []
     for one in sets:
         rows = one["seeds"]
         shares = [row["energy_share"] for row in rows if row["energy_share"] is not None]
@@ -173,8 +169,7 @@ def as_markdown(sets: Sequence[dict[str, Any]]) -> str:
         tests = [statistics.mean(row[f"{start}_test"] for row in rows) for start in STARTS]
         cells = [one["data"], str(len(rows)), *(f"{value:.3f}" for value in tests), *spread]
         lines.append(f"| {' | '.join(cells)} |")
-        answers.append(f"- {one['data']}: {one['compare']}")
-    return "\n".join([*lines, "", *answers])
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
