@@ -37,6 +37,11 @@ def problems(chosen: Mapping[str, str]) -> Iterator[Problem]:
         "labels that differ by case, spaces or Unicode form only count as one class: "
         f"{'; '.join(listed)}. Spell them alike.",
     )
+    yield from _doubtful(labels)
+
+
+def _doubtful(labels: Sequence[str]) -> Iterator[Problem]:
+    """Yield names that look like no class, like another name, or like several in one."""
     missing = [label for label in labels if looks_missing(label)] or _minus_one(labels)
     yield from about(
         "label_looks_missing",

@@ -79,6 +79,24 @@ def repack(folder: Path) -> Path:
             f"{PACKAGE}: was not installed by pip, so its wheel cannot be made. "
             "Run: pip install . in its checkout"
         ) from None
+    contents = _contents(installed)
+    if f"{NAME}/__init__.py" not in contents:
+        raise KitError(
+            f"{PACKAGE}: an editable installation without its checkout, so its wheel cannot be made. "
+            "Run: pip install . in its checkout"
+        )
+    record_name = f"{NAME}-{installed.version}.dist-info/RECORD"
+    record = "".join(f"{name},{_digest(content)},{len(content)}\n" for name, content in contents.items())
+    path = folder / f"{NAME}-{installed.version}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as wheel:
+        for name, content in contents.items():
+            wheel.writestr(name, content)
+        wheel.writestr(record_name, f"{record}{record_name},,\n")
+    return path
+
+
+def _contents(installed: importlib.metadata.Distribution) -> dict[str, bytes]:
+    """Return the installed files of the package, by their paths in a wheel."""
     contents = {}
     # Not `installed.files`: since Python 3.12 it leaves out the files that are missing.
     for row in csv.reader((installed.read_text("RECORD") or "").splitlines()):
@@ -95,19 +113,7 @@ def repack(folder: Path) -> Path:
                 f"{installed.locate_file(row[0])}: missing, but part of pepr_edge. "
                 "Run: pip install --force-reinstall --no-deps . in its checkout"
             ) from None
-    if f"{NAME}/__init__.py" not in contents:
-        raise KitError(
-            f"{PACKAGE}: an editable installation without its checkout, so its wheel cannot be made. "
-            "Run: pip install . in its checkout"
-        )
-    record_name = f"{NAME}-{installed.version}.dist-info/RECORD"
-    record = "".join(f"{name},{_digest(content)},{len(content)}\n" for name, content in contents.items())
-    path = folder / f"{NAME}-{installed.version}-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as wheel:
-        for name, content in contents.items():
-            wheel.writestr(name, content)
-        wheel.writestr(record_name, f"{record}{record_name},,\n")
-    return path
+    return contents
 
 
 def _digest(content: bytes) -> str:
