@@ -21,7 +21,7 @@ from pepr_edge.recipe.variants import load as load_variant
 from pepr_edge.run_dir.keys import autotune_key, export_key, run_key, train_key
 from pepr_edge.run_dir.reader import load
 
-RECIPE = small_run.FLAWLESS + "[decision]\nrefer_share = 0.2\n"
+RECIPE = small_run.FLAWLESS + "[decision]\nrefer_share = 0.3\n"
 
 
 @pytest.mark.slow
@@ -40,9 +40,9 @@ def test_a_run_that_refers_images(
         assert made.novelty is not None
         assert made.decision is not None
         assert made.decision.refer is not None
-        assert made.decision.refer.asked == "refer_share = 0.2"
+        assert made.decision.refer.asked == "refer_share = 0.3"
         assert made.decision.refer.images.colour == "grey"
-        assert made.performance["val_referred_share"].value <= 0.2
+        assert made.performance["val_referred_share"].value <= 0.3
         assert check(bundle).reasons == []
         assert "## Referred images" in (bundle / "MODEL_CARD.md").read_text(encoding="utf-8")
         images = [noise, tmp_path / "blank.png"]
@@ -59,7 +59,7 @@ def test_only_files_that_get_another_output_are_made_again(flawless: Path) -> No
     assert state.trained is not None
     plain = parse(small_run.FLAWLESS, Recipe, "small.toml")
     refers = parse(RECIPE, Recipe, "small.toml")
-    other = parse(RECIPE.replace("refer_share = 0.2", "max_error = 0.1"), Recipe, "small.toml")
+    other = parse(RECIPE.replace("refer_share = 0.3", "max_error = 0.1"), Recipe, "small.toml")
     variant = load_variant("fp32")
 
     def keys(recipe: Recipe) -> tuple[str, str, str]:
