@@ -106,6 +106,7 @@ def test_what_only_people_can_decide_is_offered_as_comments(
         assert line in written_text.splitlines()
     recipe = parse(written_text, Recipe, "recipe.toml")
     assert (recipe.about, recipe.decision.target) == (AboutSettings(), "argmax")
+    assert {offer.key for offer in offers("multiclass", 2)["about"]} == set(AboutSettings.model_fields)
     # Each line is right once its sign is removed and its words are filled in.
     filled = written_text.replace('= ""', '= "2027-01-31"').replace("# target =", "target =")
     for name in AboutSettings.model_fields:

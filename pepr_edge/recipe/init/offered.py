@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pepr_edge.recipe.schema import KEYS
 from pepr_edge.tasks import TaskKind
 
 
@@ -34,8 +33,19 @@ MAX_ERROR = Offer(
     "In place of refer_share: as many images are referred as leave at most this share of wrong decisions "
     "among the others.",
 )
-ABOUT = ("intended_use", "population", "setting", "do_not_use_when", "reference_standard", "acquisition")
-ABOUT_SHORT = ("inclusion", "licence", "contact", "version", "review_date")
+ABOUT = (
+    Offer('intended_use = ""', "What the model is for, by whom, and with which part in the decision."),
+    Offer('population = ""', "The patients or samples that it is for."),
+    Offer('setting = ""', "Where it is used: screening, primary care, emergency, laboratory."),
+    Offer('do_not_use_when = ""', "Where it must not be used."),
+    Offer('reference_standard = ""', "How the labels of the data came about: by whom, from what."),
+    Offer('acquisition = ""', "How the images were taken: scanners, protocols, places, dates."),
+    Offer('inclusion = ""', "Which images were taken into the data, and which were left out."),
+    Offer('licence = ""', "The licence of the model."),
+    Offer('contact = ""', "Who answers questions and hears of errors."),
+    Offer('version = ""', "Your own version of the model."),
+    Offer('review_date = ""', 'The date by which the model is to be looked at again, such as "2027-01-31".'),
+)
 
 
 def offers(task: TaskKind, classes: int) -> dict[str, tuple[Offer, ...]]:
@@ -50,5 +60,4 @@ def offers(task: TaskKind, classes: int) -> dict[str, tuple[Offer, ...]]:
         decision.append(TARGET)
     if task != "multilabel":
         decision.append(MAX_ERROR)
-    about = tuple(Offer(f'{name} = ""', KEYS[f"about.{name}"]) for name in (*ABOUT, *ABOUT_SHORT))
-    return {"decision": tuple(decision), "about": about}
+    return {"decision": tuple(decision), "about": ABOUT}
