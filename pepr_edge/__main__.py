@@ -1,5 +1,22 @@
-"""`python -m pepr_edge`, the same as `pepr-edge`."""
+"""The program: `pepr-edge`, and `python -m pepr_edge`."""
 
-from pepr_edge.cli import entry
+from __future__ import annotations
 
-entry()
+import sys
+
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command line. Ctrl-C ends it in one line, also while its modules are still imported."""
+    try:
+        from pepr_edge.cli import entry
+
+        entry()
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

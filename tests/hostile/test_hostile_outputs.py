@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import tiny_bundle
 from hostile_check import Row, Run, Spoil, check, in_place, meet
 from PIL import Image
 from small_run import RECIPE
@@ -23,6 +24,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "compare": ("compare", "one", "two", "--out"),
     "dossier": ("dossier", BUNDLE, "--out"),
     "bench": ("bench", "--quick", "--no-extras", BUNDLE, "--out"),
+    "evaluate": ("evaluate", BUNDLE, "site", "--out"),
+    "kit of the web": ("kit", "run", "--platform", "web", "--web-runtime", "table.csv", "--out"),
     "score": ("score", "table.csv", "--performance", "val_01", "--resource", "E=energy_kwh", "--out"),
     "search replay": ("search", "replay", "table.csv", "--out"),
     "init": ("init", "images", "--no-time", "--out"),
@@ -46,11 +49,23 @@ PLACES: dict[str, tuple[str, Spoil]] = {
     "a link to itself": ("place", in_place(lambda path: path.symlink_to(path.name))),
     "a pipe": ("place", in_place(lambda path: os.mkfifo(path))),
     "a device": ("/dev/null", lambda path: None),
+    "a full device": ("/dev/full", lambda path: None),
+    "a path of 5,000 letters": ("n/" * 2500, lambda path: None),
     "a name of 300 letters": ("n" * 300, lambda path: None),
     "a name with an escape sequence": ("\x1b[2J", lambda path: None),
 }
 # Where the current folder, which holds files of others, or one with images is no place either.
-CLOSED = ("run", "bench", "score", "init", "recipes schema", "zoo check", "weights import", "keys make")
+CLOSED = (
+    "run",
+    "bench",
+    "evaluate",
+    "score",
+    "init",
+    "recipes schema",
+    "zoo check",
+    "weights import",
+    "keys make",
+)
 FOLDERS = {"the current folder": ".", "the same": "./", "the folder above": "..", "images": "images"}
 
 
@@ -75,10 +90,11 @@ def prepared(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = Path(shutil.copytree(home, above / "here"))
     (folder / "recipe.toml").write_text(RECIPE)
     (folder / "table.csv").write_text(TABLE)
-    for label in ("a", "b"):
-        (folder / "images" / label).mkdir(parents=True)
+    labels = ("images/a", "images/b", *(f"site/{label}" for label in tiny_bundle.LABELS))
+    for label in labels:
+        (folder / label).mkdir(parents=True)
         for number in range(12):
-            Image.effect_noise((16, 16), 50).save(folder / "images" / label / f"{number}.png")
+            Image.effect_noise((16, 16), 50).save(folder / label / f"{number}.png")
     return folder
 
 

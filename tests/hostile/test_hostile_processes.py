@@ -71,6 +71,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "score": ("score table.csv --performance val_01 --resource E=energy_kwh --out s.csv", "0.9000"),
     "recipes copy": ("recipes copy quickstart --out c.toml", "c.toml"),
     "keys make": ("keys make key", "SHA256"),
+    "evaluate": ("evaluate 01-tiny@16-fp32 site --out e.json", "accuracy"),
+    "dossier": ("dossier 01-tiny@16-fp32 --out papers", "label.html"),
+    "search": ("search replay table.csv", "policy bounded"),
 }
 CONDITIONS: dict[str, str] = {
     "warnings are errors": "$PYTHON -W error -m pepr_edge {0}",
@@ -116,11 +119,11 @@ def here(home: Path, tmp_path: Path) -> Path:
     """A folder with a bundle, an image, images of two classes and a table."""
     folder = Path(shutil.copytree(home, tmp_path / "here"))
     (folder / "table.csv").write_text(TABLE)
-    for label, grey in (("a", 40), ("b", 160)):
-        (folder / "images" / label).mkdir(parents=True)
+    for label, grey in (("images/a", 40), ("images/b", 160), ("site/normal", 40), ("site/pneumonia", 160)):
+        (folder / label).mkdir(parents=True)
         for number in range(12):
             picture = Image.effect_noise((32, 32), grey + number)
-            picture.save(folder / "images" / label / f"{number}.png")
+            picture.save(folder / label / f"{number}.png")
     return folder
 
 
@@ -158,6 +161,8 @@ WITHOUT_WRITING: dict[str, Row] = {
     "recipes schema": Row("recipes schema --out s.json", 1, "s.json: "),
     "keys make": Row(COMMANDS["keys make"][0], 1, "key: "),
     "init": Row("init images --out i.toml --no-time", 1, "i.toml: "),
+    "evaluate": Row(COMMANDS["evaluate"][0], 1, "e.json: "),
+    "dossier": Row(COMMANDS["dossier"][0], 1, "papers"),
     "run": Row("run quickstart --out new", 1, "new: "),
 }
 # Every mounted file system, /dev/shm and /tmp included, becomes read-only for what follows.
@@ -256,4 +261,4 @@ def check_without_writing(row: Row, left: set[str], done: subprocess.CompletedPr
     assert "Traceback" not in said
     if row.status:
         assert "error: " in done.stderr.splitlines()[-1]
-    assert left == {"01-tiny@16-fp32", "good.png", "images", "table.csv"}
+    assert left == {"01-tiny@16-fp32", "good.png", "images", "site", "table.csv"}
