@@ -117,18 +117,7 @@ def command(
     check_out(out, bundles, force, signed=sign is not None)
     trusted = read_trust(trust)
     signer = read_signer(sign)
-    subjects: list[Subject] = []
-    failed: list[str] = []
-    for bundle in bundles:
-        try:
-            subjects.append(_subject(bundle, runtime, provider, threads, fallback, trusted))
-        except (BundleError, MeasurementError) as error:
-            failed.append(str(error))
-    if not subjects:
-        raise MeasurementError("\n".join(failed))
-    if failed:
-        count = plural(len(failed), "bundle")
-        say(f"{count} cannot be measured, the others are; the reasons follow at the end")
+    subjects, failed = _subjects(bundles, runtime, provider, threads, fallback, trusted)
     if quick:
         say("quick rules, 128 queries and 10 s: for results to decide by, measure without --quick")
     plan = Plan(
@@ -142,15 +131,15 @@ def command(
     report = _bench(subjects, plan, out, force, failed, signer)
     if not report.results:
         raise MeasurementError("\n".join(failed))
-    if as_json:
-        print_json(report.model_dump(mode="json"))
-    else:
-        show(report)
-        _show_files(out, signer)
+    _print(report, out, signer, as_json)
     _raise_for(report, failed)
 
 
-def _show_files(out: Path | None, signer: Signer | None) -> None:
+def _print(report: FieldReport, out: Path | None, signer: Signer | None, as_json: bool) -> None:
+    if as_json:
+        print_json(report.model_dump(mode="json"))
+        return
+    show(report)
     if out is not None:
         echo(f"report  {out}")
     if signer is not None:
@@ -227,11 +216,39 @@ def _counter() -> EnergyCounter | None:
 
 def _partial_content(report: FieldReport) -> str:
     """Describe the content of a report that was interrupted."""
-    partial = [result for result in report.results if result.partial]
-    complete = len(report.results) - len(partial)
+    unfinished = [result for result in report.results if result.partial]
+    complete = len(report.results) - len(unfinished)
     parts = [plural(complete, "complete result")] if complete else []
-    parts += [f"{len(result.latencies_s)} latencies of {result.bundle}" for result in partial]
+    parts += [f"{len(result.latencies_s)} latencies of {result.bundle}" for result in unfinished]
     return f"the report so far, marked partial: {' and '.join(parts)}"
+
+
+def _subjects(
+    bundles: Sequence[Path],
+    runtime: str | None,
+    provider: Provider | None,
+    threads: int | None,
+    fallback: bool,
+    trust: Trust | None,
+) -> tuple[list[Subject], list[str]]:
+    """Return the bundles that can be measured, and why the others cannot.
+
+    Raises:
+        MeasurementError: none can be measured.
+    """
+    subjects = []
+    failed = []
+    for bundle in bundles:
+        try:
+            subjects.append(_subject(bundle, runtime, provider, threads, fallback, trust))
+        except (BundleError, MeasurementError) as error:
+            failed.append(str(error))
+    if not subjects:
+        raise MeasurementError("\n".join(failed))
+    if failed:
+        count = plural(len(failed), "bundle")
+        say(f"{count} cannot be measured, the others are; the reasons follow at the end")
+    return subjects, failed
 
 
 def _subject(

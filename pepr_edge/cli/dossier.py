@@ -20,6 +20,7 @@ from pepr_edge.cli.common import (
 )
 
 if TYPE_CHECKING:
+    from pepr_edge.dossier.checklists import Answer
     from pepr_edge.dossier.write import Dossier
 
 
@@ -67,22 +68,9 @@ def command(
 def _document(dossier: Dossier, out: Path) -> dict[str, Any]:
     from pepr_edge.dossier.checklists import counts
 
-    checklists = {
-        checklist.file: {
-            "counts": counts(answers),
-            "items": [
-                {
-                    "item": answer.item.number,
-                    "section": answer.item.section,
-                    "state": answer.state,
-                    "from_the_bundle": answer.known or None,
-                    "by_you": answer.by_you or None,
-                }
-                for answer in answers
-            ],
-        }
-        for checklist, answers in dossier.filled.items()
-    }
+    checklists = {}
+    for checklist, answers in dossier.filled.items():
+        checklists[checklist.file] = {"counts": counts(answers), "items": list(map(_item, answers))}
     changes = None if dossier.changes is None else [change._asdict() for change in dossier.changes]
     return {
         "schema_version": 1,
@@ -90,4 +78,14 @@ def _document(dossier: Dossier, out: Path) -> dict[str, Any]:
         "files": list(dossier.files),
         "checklists": checklists,
         "changes": changes,
+    }
+
+
+def _item(answer: Answer) -> dict[str, str | None]:
+    return {
+        "item": answer.item.number,
+        "section": answer.item.section,
+        "state": answer.state,
+        "from_the_bundle": answer.known or None,
+        "by_you": answer.by_you or None,
     }

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pepr_edge.cli.common import FiniteType, PathType, common, echo, print_json, read_trust, trust_option
 from pepr_edge.errors import ScoreError
 from pepr_edge.scoring.metrics import RANKED_BY
+
+if TYPE_CHECKING:
+    from pepr_edge.records import Ranking
 
 
 @click.command("rank")
@@ -67,16 +72,8 @@ def command(
     kinds of devices, the worst value of a model counts. An emulated device counts for the self-test and for
     memory, not for latency. Reports of `evaluate` say where a model does worse than at home.
     """
-    if more and not reports:
-        raise click.UsageError(f"{more[0]}: one run directory at a time. Field reports come after --field.")
-    if trust and not reports:
-        raise click.UsageError("--trust is for the signatures of field reports: give --field, too.")
-    if normalise and reference:
-        raise click.UsageError(
-            "--normalise and --reference exclude each other: the reference contains the bounds."
-        )
+    _check_usage(more, reports, normalise, reference, trust)
     from pepr_edge.ranking import rank, read_reports
-    from pepr_edge.report import terminal
     from pepr_edge.run_dir.reader import load
     from pepr_edge.scoring.bounds import read_bounds
 
@@ -94,16 +91,39 @@ def command(
     if as_json:
         print_json(ranking.model_dump(mode="json"))
     else:
-        parts = [
-            terminal.ranking_table(ranking),
-            terminal.devices_table(ranking),
-            terminal.sites_table(ranking),
-            terminal.subgroups_table(ranking),
-            terminal.conclusion(ranking),
-            terminal.dependence_table(ranking),
-            terminal.lifetime_table(ranking),
-        ]
-        echo("\n\n".join(part for part in parts if part))
+        _show(ranking)
+
+
+def _check_usage(
+    more: Sequence[Path],
+    reports: Sequence[Path],
+    normalise: str | None,
+    reference: Path | None,
+    trust: Path | None,
+) -> None:
+    if more and not reports:
+        raise click.UsageError(f"{more[0]}: one run directory at a time. Field reports come after --field.")
+    if trust and not reports:
+        raise click.UsageError("--trust is for the signatures of field reports: give --field, too.")
+    if normalise and reference:
+        raise click.UsageError(
+            "--normalise and --reference exclude each other: the reference contains the bounds."
+        )
+
+
+def _show(ranking: Ranking) -> None:
+    from pepr_edge.report import terminal
+
+    parts = [
+        terminal.ranking_table(ranking),
+        terminal.devices_table(ranking),
+        terminal.sites_table(ranking),
+        terminal.subgroups_table(ranking),
+        terminal.conclusion(ranking),
+        terminal.dependence_table(ranking),
+        terminal.lifetime_table(ranking),
+    ]
+    echo("\n\n".join(part for part in parts if part))
 
 
 def parse_weights(text: str) -> dict[str, float]:

@@ -66,7 +66,11 @@ def question(a: Results, b: Results) -> Question:
 
 def are_mixed(*runs: Results) -> bool:
     """True if the candidates of one of the runs began with different kinds of weights."""
-    return any(len({candidate.weights for candidate in run.info.candidates}) > 1 for run in runs)
+    for run in runs:
+        weights = {candidate.weights for candidate in run.info.candidates}
+        if len(weights) > 1:
+            return True
+    return False
 
 
 def _more_data(difference: Difference, texts: tuple[str, ...]) -> Question:

@@ -45,8 +45,7 @@ def select_variant(
     """
     started_s = time.perf_counter()
     chosen_folder = folder / AUTO
-    for leftover in folder.glob(f"{TRIALS_PREFIX}*"):  # from a run that was killed
-        remove_matching(leftover, TRIAL_FILES)
+    _remove_leftovers(folder)
     remove_matching(chosen_folder, VARIANT_FILES)
     with tempfile.TemporaryDirectory(prefix=TRIALS_PREFIX, dir=folder) as trials_folder:
         # It is added to the chosen file: a converter would take its nodes for a part of the model.
@@ -75,6 +74,12 @@ def select_variant(
     )
     drawn = read_drawn(folder / base.variant)
     write_artifact(source, origin, chosen_folder, key, result.settings, started_s, drawn)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove the trials of a run that was killed."""
+    for leftover in folder.glob(f"{TRIALS_PREFIX}*"):
+        remove_matching(leftover, TRIAL_FILES)
 
 
 def selection_message(artifact: Artifact) -> str:

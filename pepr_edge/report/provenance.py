@@ -140,22 +140,7 @@ def training_table(
     """Return how each candidate was trained, with its initial weights and the settings from the images."""
     rows = []
     for result in trained:
-        machine = result.environment
-        accelerator = f", {machine.accelerator}" if machine.accelerator else ""
-        epochs = len(result.epochs)
-        cells = (
-            Cell(printable(result.candidate.id)),
-            _weights_cell(result, (weights or {}).get(result.candidate.id)),
-            Cell(printable(result.protocol)),
-            Cell(printable(result.mode)),
-            Cell(printable(f"{result.layout}, {result.precision}")),
-            Cell(f"{epochs} (stopped early)" if result.stopped_early else str(epochs), "number", epochs),
-            number(result.best_epoch, str),
-            number(result.num_params, count),
-            number(result.seed, str),
-            Cell(printable(f"{machine.cpu}{accelerator}, {plural(machine.threads, 'thread')}")),
-        )
-        rows.append(cells)
+        rows.append(_training_cells(result, (weights or {}).get(result.candidate.id)))
     versions = _joined(
         _versions(result.environment.python, result.environment.versions) for result in trained
     )
@@ -177,6 +162,24 @@ def training_table(
     if settings is not None:
         caption = f"{caption} Settings from the images: {printable(settings_line(settings))}."
     return ReportTable("training", "Training", caption, header, tuple(rows))
+
+
+def _training_cells(result: TrainResult, weights: InitialWeights | None) -> tuple[Cell, ...]:
+    machine = result.environment
+    accelerator = f", {machine.accelerator}" if machine.accelerator else ""
+    epochs = len(result.epochs)
+    return (
+        Cell(printable(result.candidate.id)),
+        _weights_cell(result, weights),
+        Cell(printable(result.protocol)),
+        Cell(printable(result.mode)),
+        Cell(printable(f"{result.layout}, {result.precision}")),
+        Cell(f"{epochs} (stopped early)" if result.stopped_early else str(epochs), "number", epochs),
+        number(result.best_epoch, str),
+        number(result.num_params, count),
+        number(result.seed, str),
+        Cell(printable(f"{machine.cpu}{accelerator}, {plural(machine.threads, 'thread')}")),
+    )
 
 
 def _weights_cell(result: TrainResult, weights: InitialWeights | None) -> Cell:

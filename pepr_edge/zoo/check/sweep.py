@@ -174,12 +174,18 @@ def _common_key() -> list[Any]:
     return [versions(), hashes, sha256_file(variants_dir() / "int8_static.toml")]
 
 
+def _process_context() -> Any:
+    """Return how processes start: forked from a server that has imported the libraries; on Windows, anew."""
+    if sys.platform == "win32":
+        return multiprocessing.get_context("spawn")
+    context: Any = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(PRELOADED))
+    return context
+
+
 def check_in_process(job: CheckJob, log: Path, limit_s: float, on_stage: Callable[[str], None]) -> CheckRow:
     """Run a job in its own process. A process that dies or takes too long gives a row with the reason."""
-    # Each process is forked from a server that has imported the libraries and run nothing.
-    context: Any = multiprocessing.get_context("forkserver" if sys.platform != "win32" else "spawn")
-    if sys.platform != "win32":
-        context.set_forkserver_preload(list(PRELOADED))
+    context = _process_context()
     receiver, sender = context.Pipe(duplex=False)
     # Created here, so that it is removed even if the process is killed.
     folder = tempfile.TemporaryDirectory()
@@ -203,9 +209,7 @@ def check_in_process(job: CheckJob, log: Path, limit_s: float, on_stage: Callabl
         reason = f"stopped after {limit_s:g} s, the time limit"
     except EOFError:
         process.join()
-        reason = f"its process ended with status {process.exitcode}"
-        if process.exitcode == -9:
-            reason += " (killed, perhaps for lack of memory)"
+        reason = _death(process.exitcode)
     finally:
         process.kill()
         process.join()
@@ -220,6 +224,11 @@ def check_in_process(job: CheckJob, log: Path, limit_s: float, on_stage: Callabl
         reason=reason,
         versions=versions(),
     )
+
+
+def _death(status: int | None) -> str:
+    reason = f"its process ended with status {status}"
+    return f"{reason} (killed, perhaps for lack of memory)" if status == -9 else reason
 
 
 def _child(job: str, folder: str, log: str, connection: Connection) -> None:
