@@ -1,4 +1,4 @@
-"""The self-test of a bundle: images with large margins, and the logits of each of its models for them."""
+"""The self-test of a bundle: images with large margins, and the logits of its model and fallback on them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from pepr_edge.run_dir.store import write_bytes
 from pepr_edge.tasks import Rule, margin_by
 
 FALLBACK = "fallback.onnx"
-# Images in a self-test: those with the largest margins of the generated ones.
-SELFTEST_IMAGES = 16
 GENERATED_IMAGES = 64
+# The generated images with the largest margins; these are stored.
+SELFTEST_IMAGES = 16
 # Below this a difference of logits is rounding.
 MIN_TOLERANCE = 1e-4
 
@@ -35,10 +35,17 @@ def write_selftest(
     results: Results,
     rules: tuple[Rule, Rule],
 ) -> SelfTestSpec:
-    """Write selftest.npz: images with large margins, and what each model of the bundle answers on them.
+    """Write selftest.npz: images with large margins, and the outputs of model and fallback on them.
 
-    The generated images come first, then real images of validation if the recipe allows any. `rules`: how the
-    model decides, and its fallback.
+    The generated images come first, then real images of validation if the recipe allows any.
+
+    Args:
+        folder: the bundle.
+        spec: how pixels become the input.
+        settings: how the model was measured.
+        has_fallback: the bundle holds a fallback, too.
+        results: of the run.
+        rules: by which the model and the fallback decide.
     """
     phantoms, _ = phantom.images(GENERATED_IMAGES, seed=0, size_px=spec.image_size_px)
     pixels = np.repeat(phantoms[..., None], spec.channels, axis=3)
@@ -46,26 +53,25 @@ def write_selftest(
     if pool is not None:
         pixels = np.concatenate([pixels, pool])
     # This machine may lack the runtime that the model was measured with, if the run was copied here.
-    answers = {
-        selftest.LOGITS: answers_of(folder / MODEL, pixels, spec, device_settings(settings)[0]),
-    }
+    outputs = answers_of(folder / MODEL, pixels, spec, device_settings(settings)[0])
+    margins = margin_by(outputs.logits, rules[0])
+    fallback_outputs = None
     if has_fallback:
         fallback_settings = SessionSettings(threads=settings.threads)
-        answers[selftest.FALLBACK_LOGITS] = answers_of(folder / FALLBACK, pixels, spec, fallback_settings)
-    logits = {name: answer.logits for name, answer in answers.items()}
-    # Without a fallback there are logits of the model alone.
-    rule_by_name = dict(zip(logits, rules, strict=False))
-    margins = np.min([margin_by(values, rule_by_name[name]) for name, values in logits.items()], axis=0)
+        fallback_outputs = answers_of(folder / FALLBACK, pixels, spec, fallback_settings)
+        margins = np.minimum(margins, margin_by(fallback_outputs.logits, rules[1]))
     generated = indices_of_largest(margins[:GENERATED_IMAGES], SELFTEST_IMAGES)
     real = indices_of_largest(margins[GENERATED_IMAGES:], results.recipe.export.selftest_real_images)
     chosen = np.concatenate([generated, GENERATED_IMAGES + real])
-    arrays = {name: values[chosen] for name, values in logits.items()}
-    names = (selftest.NOVELTY, selftest.FALLBACK_NOVELTY)
-    for answer, novelty in zip(answers.values(), names, strict=False):
-        if answer.novelty is not None:
-            arrays[novelty] = answer.novelty[chosen]
+    arrays = {"pixels": pixels[chosen], selftest.LOGITS: outputs.logits[chosen]}
+    if outputs.novelty is not None:
+        arrays[selftest.NOVELTY] = outputs.novelty[chosen]
+    if fallback_outputs is not None:
+        arrays[selftest.FALLBACK_LOGITS] = fallback_outputs.logits[chosen]
+        if fallback_outputs.novelty is not None:
+            arrays[selftest.FALLBACK_NOVELTY] = fallback_outputs.novelty[chosen]
     archive = io.BytesIO()
-    np.savez_compressed(archive, pixels=pixels[chosen], **arrays)
+    np.savez_compressed(archive, **arrays)
     write_bytes(folder / selftest.FILE, archive.getvalue())
     return SelfTestSpec(n=len(chosen), tolerance=tolerance(margins[chosen]), real_images=len(real))
 
@@ -81,6 +87,6 @@ def tolerance(margins: NDArray[np.float32]) -> float:
     Within it no model of the bundle can change its decision on any of these images.
 
     Args:
-        margins: on the self-test's images, of the model with the smallest, shape (n,).
+        margins: the smaller one of model and fallback on each image of the self-test, shape (n,).
     """
     return max(float(margins.min()) / 2, MIN_TOLERANCE)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pepr_edge.signing.key_files import Signer, Trust
 
 INSTALL = "pip install 'pepr_edge[train]', from a checkout: pip install '.[train]'"
-# Of a path: what would forge a line of a message, or move a terminal's cursor.
+# Characters in a path that could forge a line of a message, or move a terminal's cursor.
 LINE_BREAKING = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # Help of --trust where bundles are used.
 TRUST_BUNDLES = "Use no bundle unless one of these public keys signed it: KEY.pub, or a file with several."
@@ -32,7 +32,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class PathType(click.Path):
-    """A path as an argument or option. Whether it can be read is told where it is read, in one line."""
+    """A path as an argument or option. The command that opens it says in one line if it cannot be read."""
 
     def __init__(self, **options: bool) -> None:
         """Create the type; `options` are those of click.Path."""
@@ -44,7 +44,7 @@ class PathType(click.Path):
         """Return the path.
 
         Raises:
-            PeprError: it is empty, or its name would change a terminal.
+            PeprError: it is empty, or has line ends or control characters.
         """
         text = os.fspath(value)
         if not text:
@@ -70,7 +70,8 @@ class OutFileType(PathType):
         """Return the path.
 
         Raises:
-            PeprError: as for `PathType`, or it is a pipe or device, or leads through a file or in a circle.
+            PeprError: as for `PathType`; it is a pipe or a device; a folder on its way is a file; or symbolic
+                links lead in a circle.
         """
         path = super().convert(value, param, ctx)
         try:
@@ -108,7 +109,7 @@ class OutFolderType(OutFileType):
 
 
 def refuse_root(path: Path) -> None:
-    """Refuse to write into the root of the file system. On Windows it may be that of a USB stick.
+    """Refuse to write into the root of the file system. On Windows a root is allowed: it may be a USB stick.
 
     Raises:
         PeprError: it is the root.
@@ -150,12 +151,12 @@ def common(command: F) -> F:
 
 
 def sign_option(text: str) -> Callable[[F], F]:
-    """Return what adds --sign, with this help. The command receives `sign`, a path or None."""
+    """Return a decorator that adds --sign, with this help. The command receives `sign`, a path or None."""
     return click.option("--sign", type=PathType(), metavar="KEY", help=text)
 
 
 def trust_option(text: str) -> Callable[[F], F]:
-    """Return what adds --trust, with this help. The command receives `trust`, a path or None."""
+    """Return a decorator that adds --trust, with this help. The command receives `trust`, a path or None."""
     return click.option("--trust", type=PathType(), metavar="PUBLIC_KEY", help=text)
 
 

@@ -1,9 +1,9 @@
-"""What every model of a bundle must take and give: one input, and finite logits for each image.
+"""Checks of a model in a bundle: it has one input, and gives finite logits for each image.
 
-Its manifest may declare a second output, the novelty of each image: then it must have it, and else not.
+It has a second output, the novelty of each image, if and only if its manifest declares one.
 
 A model is not trusted: after loading it is compared with the manifest, and each of its answers is checked.
-At import it needs only the standard library: a process that runs models loads little else.
+Importing this module needs only the standard library, since a process that runs models loads little else.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ NUMBERS = {1: "one", 2: "two"}
 
 
 class Port(NamedTuple):
-    """An input or output of a model. A size of None is not fixed; a shape of None is not known."""
+    """An input or output of a model. None in the shape: any size; None as the shape: not known."""
 
     dtype: str
     shape: tuple[int | None, ...] | None
@@ -34,7 +34,7 @@ class Signature(NamedTuple):
 def model_fault(
     signature: Signature, input_shape: Sequence[int], classes: int, novelty: bool = False
 ) -> str | None:
-    """Return what a model has that its manifest does not say, or None. The text follows the file's name.
+    """Return how a model differs from its manifest, as the end of a sentence on it; None if it does not.
 
     Args:
         signature: of the loaded model.
@@ -58,11 +58,11 @@ def model_fault(
 
 
 def answer_fault(answer: Any, images: int, classes: int) -> str | None:
-    """Return why an answer is none, or None if it is an array of finite logits.
+    """Return why an answer is invalid; None for an array of finite logits.
 
     Args:
         answer: what the model returned.
-        images: that it was given.
+        images: number of images that it was given.
         classes: number of labels.
     """
     import numpy as np
@@ -78,7 +78,7 @@ def answer_fault(answer: Any, images: int, classes: int) -> str | None:
 
 
 def novelty_fault(answer: Any, images: int) -> str | None:
-    """Return why a second answer is none, or None if it is one finite novelty for each image."""
+    """Return why a second answer is invalid; None for one finite novelty for each image."""
     import numpy as np
 
     if not isinstance(answer, np.ndarray) or answer.dtype != np.float32 or answer.shape != (images, 1):
@@ -89,12 +89,12 @@ def novelty_fault(answer: Any, images: int) -> str | None:
     return None
 
 
-def _fits(shape: tuple[int | None, ...] | None, wanted: tuple[int, ...]) -> bool:
+def _fits(shape: tuple[int | None, ...] | None, expected: tuple[int, ...]) -> bool:
     if shape is None:
         return True
-    if len(shape) != len(wanted):
+    if len(shape) != len(expected):
         return False
-    return all(size in (None, size_wanted) for size, size_wanted in zip(shape, wanted, strict=True))
+    return all(size is None or size == wanted for size, wanted in zip(shape, expected, strict=True))
 
 
 def _text(port: Port) -> str:

@@ -32,8 +32,8 @@ from pepr_edge.train.loop import (
 )
 from pepr_edge.train.step import ComputeMode
 
-# Takes: steps done, steps of the epoch, epoch, best validation performance so far (-inf before the first
-# epoch).
+# Arguments: steps done, steps of the epoch, number of the epoch, best validation performance so far (-inf in
+# the first epoch).
 Progress = Callable[[int, int, int, float], None]
 LOWEST_RATING = (-math.inf, -math.inf)
 
@@ -63,11 +63,13 @@ class Trainer:
             data: its splits "train" and "val" are used.
             spec: how pixels become the input.
             settings: how to train.
-            metric: by which epochs are compared.
-            seed: of dropout, the order of the images and their augmentation.
-            teacher_logits: to learn from, of all training images, shape (n, classes).
+            metric: name of the performance on validation; the epoch with the highest is kept.
+            seed: for dropout, the order of the images and their augmentation.
+            teacher_logits: a teacher's, of all training images, which a student learns from; shape
+                (n, classes).
         """
-        torch.manual_seed(seed)  # for dropout: the probe drew from it, how often depends on the machine
+        # For dropout. The probe has used the generator before, how often depends on the machine.
+        torch.manual_seed(seed)
         self.model = model
         self.mode = mode
         self.epochs: tuple[Epoch, ...] = ()
@@ -138,7 +140,10 @@ class Trainer:
         self._add_epoch(self._epoch_record(epoch, train_loss, logits, usage))
 
     def uses_features(self) -> bool:
-        """True if backbone and images never change, so that the classifier's inputs are computed once."""
+        """True if only the classifier is trained, on images without augmentation.
+
+        The outputs of the backbone are then the same in each epoch, and are computed once.
+        """
         settings = self._settings
         is_fixed = settings.mode == "head" and settings.augment == "none"
         if self._backbone is None and is_fixed and not self._is_inseparable:
