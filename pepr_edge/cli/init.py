@@ -86,7 +86,8 @@ def command(
     data = replace(settings_of(given, SIZES_PX[0], seed=base.seed), kind=task)
     summary = summarise(data)
     for heading, line in summary_lines(summary):
-        say(f"{heading.lower():<8} {line}")
+        if heading != "Note":  # the problems below say the same
+            say(f"{heading.lower():<8} {line}")
     checked = _look(replace(data, on_bad_image="skip"))
     if summary.bad:  # on the terminal only, since a recipe is shared: a file's name may be a patient's
         say(f"first    {summary.bad[0]}")

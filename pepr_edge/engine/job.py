@@ -29,7 +29,7 @@ JobKind = Literal[
     "screen", "probe", "train", "conclude", "complete", "repeat", "export", "select_variant", "step_costs"
 ]
 FIRST_STAGES = {
-    "screen": "first look",
+    "screen": "screening",
     "export": "export",
     "select_variant": "choose",
     "step_costs": "cost of training steps",
