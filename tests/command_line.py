@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,9 @@ class Outcome(NamedTuple):
     status: int
     out: str
     err: str
+
+
+Run = Callable[..., Outcome]
 
 
 def words_of(line: str) -> list[str]:

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pinned  # noqa: F401  # isort: skip
+import command_line
 import no_network  # noqa: F401
 import pytest
 import small_run
@@ -57,6 +59,20 @@ def skill_of_small_runs(request: pytest.FixtureRequest, monkeypatch: pytest.Monk
     """Rank the models of small runs, also in commands that tests call on them."""
     if {"finished", "flawless", "own_run"} & set(request.fixturenames):
         small_run.assume_skill(monkeypatch)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> command_line.Run:
+    """The command line as a function."""
+    return partial(command_line.run, capsys, monkeypatch)
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    """The file of `small_run.RECIPE`, to be changed."""
+    path = tmp_path / "recipe.toml"
+    path.write_text(small_run.RECIPE)
+    return path
 
 
 @pytest.fixture

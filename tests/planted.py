@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
-import command_line
 import numpy as np
 from PIL import Image
 
 PRECIOUS = b"precious"
-Run = Callable[..., command_line.Outcome]
 
 
 def plant(folder: Path, *names: str) -> dict[Path, bytes]:

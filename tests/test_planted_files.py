@@ -7,31 +7,18 @@ import re
 import shutil
 from pathlib import Path
 
-import command_line
 import compare_runs
 import numpy as np
 import pytest
 import small_run
 import tiny_bundle
-from planted import PRECIOUS, Run, assert_kept, files, plant, plant_images
+from command_line import Run
+from planted import PRECIOUS, assert_kept, files, plant, plant_images
 from small_run import GOOD, RECIPE
 
 from pepr_edge import pipeline, preparation
 from pepr_edge.errors import PeprError
 from pepr_edge.pipeline import Options
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Return the command line as a function."""
-    return lambda *words: command_line.run(capsys, monkeypatch, *words)
-
-
-@pytest.fixture
-def recipe(tmp_path: Path) -> Path:
-    path = tmp_path / "recipe.toml"
-    path.write_text(RECIPE)
-    return path
 
 
 @pytest.mark.parametrize("more", [(".lock",), ("run.json",), (".lock", "run.json"), ()], ids=str)

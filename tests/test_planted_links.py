@@ -7,26 +7,13 @@ import json
 import os
 from pathlib import Path
 
-import command_line
 import pytest
-from planted import PRECIOUS, Run, assert_kept, files, plant, plant_images
+from command_line import Run
+from planted import PRECIOUS, assert_kept, files, plant, plant_images
 from small_run import GOOD, RECIPE
 
 from pepr_edge.run_dir.owned import start_record
 from pepr_edge.run_dir.store import log_event, open_new
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Return the command line as a function."""
-    return lambda *words: command_line.run(capsys, monkeypatch, *words)
-
-
-@pytest.fixture
-def recipe(tmp_path: Path) -> Path:
-    path = tmp_path / "recipe.toml"
-    path.write_text(RECIPE)
-    return path
 
 
 def test_a_lock_that_is_a_link_empties_nothing(own_run: Path, tmp_path: Path, recipe: Path, run: Run) -> None:

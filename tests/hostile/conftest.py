@@ -1,23 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
-import command_line
 import pytest
 import tiny_bundle
-from hostile_check import Run
 
 from pepr_edge.field import bench
 from pepr_edge.measure import inference_process
 from pepr_edge.measure.inference_process import InferenceProcess
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """The command line as a function."""
-    return partial(command_line.run, capsys, monkeypatch)
 
 
 class SharedProcess(InferenceProcess):
