@@ -39,7 +39,8 @@ def test_settings_are_recorded_and_read_again(tmp_path: Path, monkeypatch: pytes
     info = read_record(tmp_path / "run" / "run.json", RunInfo)
     settings = info.settings
     assert settings is not None
-    assert settings.facts.model_dump() == {"train_images": 52, "classes": 2, "side_px": 64}
+    facts = {"train_images": 52, "classes": 2, "side_px": 64, "imbalance": pytest.approx(5 / 3)}
+    assert settings.facts.model_dump() == facts
     assert [candidate.image_size_px for candidate in info.candidates] == [64]
     train = load(tmp_path / "run").recipe.train
     chosen = (settings.epochs, settings.batch_size, settings.learning_rate, settings.patience)

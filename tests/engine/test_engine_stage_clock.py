@@ -115,7 +115,7 @@ def test_jobs_that_are_interrupted_count_no_longer(fake_time: FakeTime, make_job
         ("repeat", "train", 1, "repeats"),
         ("export", "export", 1, "export"),
         ("probe", "cost probe", 0, "search"),
-        ("screen", "first look", 0, "search"),
+        ("screen", "screening", 0, "search"),
         ("select_variant", "choose", 0, "choice of variants"),
     ],
 )

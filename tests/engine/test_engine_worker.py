@@ -144,7 +144,7 @@ def test_a_job_may_only_write_the_files_for_screening(
 
     job = make_job().model_copy(update={"kind": "screen"})
     monkeypatch.setitem(making.CONVERTERS, "int8", fail)
-    assert [step.stage for step in steps_of(job)] == ["first look"]
+    assert [step.stage for step in steps_of(job)] == ["screening"]
     looks = Path(job.folder) / "looks"
     assert left(job) == {"looks"}
     assert (looks / "fp32" / "model.onnx").is_file()
