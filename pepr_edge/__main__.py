@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 INTERRUPTED = 130
@@ -14,6 +15,7 @@ def main() -> None:
 
         entry()
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C
         sys.stderr.write("interrupted\n")
         sys.exit(INTERRUPTED)
 

@@ -102,7 +102,12 @@ def prepare(settings: DataSettings, folder: Path, progress: Progress | None = No
 
 def read_check(folder: Path) -> DataCheck:
     """Return what was found when the data in a folder were prepared. Raises RunError as `load`."""
-    return read_record(folder / DATA_CHECK, DataCheck)
+    path = folder / DATA_CHECK
+    check = read_record(path, DataCheck)
+    counts = (check.class_counts, *check.splits.values())
+    if any(len(counted) != len(check.labels) for counted in counts):
+        raise RunError(f"{path}: {len(check.labels)} labels, but other numbers of counts. Run again.")
+    return check
 
 
 def load(folder: Path) -> Dataset:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import struct
 import tempfile
 from pathlib import Path
@@ -13,6 +14,7 @@ from PIL import Image
 
 from pepr_edge.data import columns, groups, image_list, labels, levels, manifest, names
 from pepr_edge.data import table as tables
+from pepr_edge.data.cache import read_check
 from pepr_edge.data.check import problem_lines, summary_lines
 from pepr_edge.data.check.groups import beginnings
 from pepr_edge.data.source import check_labels
@@ -20,7 +22,7 @@ from pepr_edge.errors import ImageError
 from pepr_edge.images.depth import DEPTHS, checked, needed_bits, to_eight_bit
 from pepr_edge.images.preprocess import decode, to_pixels
 from pepr_edge.records import DataCheck, Problem
-from pepr_edge.run_dir.store import read_record
+from pepr_edge.run_dir.layout import DATA_CHECK
 from pepr_edge.untrusted.shown import is_plain
 
 NAMES = [
@@ -111,7 +113,8 @@ def checks() -> list[bytes]:
 
 def feed_check(path: Path) -> None:
     """Read a record, and show it as the command does."""
-    check = read_record(path, DataCheck)
+    shutil.copy(path, path.parent / DATA_CHECK)
+    check = read_check(path.parent)
     if check.labels:
         summary_lines(check)
     problem_lines(check.problems)
