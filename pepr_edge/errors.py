@@ -23,6 +23,9 @@ InvalidMeasurement        exit status 3: a measurement that cannot be relied on
 
 from __future__ import annotations
 
+# The exit status of a command that a signal ended.
+INTERRUPTED = 130
+
 
 class PeprError(Exception):
     """Reported as one line for each error: what failed, the value, what was expected, how to fix it."""

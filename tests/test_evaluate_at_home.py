@@ -19,8 +19,9 @@ from pepr_edge.data import load, prepare
 from pepr_edge.recipe import Recipe
 from pepr_edge.recipe.resolve import data_settings
 from pepr_edge.recipe.toml import parse
+from pepr_edge.scoring.metrics import confusion
 from pepr_edge.scoring.rule import rule_of
-from pepr_edge.scoring.subgroups import cell, confusion
+from pepr_edge.scoring.subgroups import cell
 from pepr_edge.tasks import decide_by
 
 ALONE = ("unshare", "--user", "--map-root-user", "--net")

@@ -179,6 +179,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "ABOUT_TITLES",
         "EVALUATED_SPLITS",
         "MAX_THREADS",
+        "MAX_VALUE",
         "MIN_CELL",
         "NAME_CHARACTERS",
         "NOT_DONE",

@@ -39,8 +39,8 @@ from pepr_edge.run_dir.owned import is_os_metadata, replace_tree, staging_folder
 from pepr_edge.run_dir.reader import MeasuredVariant, Results, VariantState
 from pepr_edge.run_dir.store import sha256_file, write_bytes, write_record, write_text
 from pepr_edge.scoring.fair_cost import charged
+from pepr_edge.scoring.metrics import confusion
 from pepr_edge.scoring.rule import rule_of
-from pepr_edge.scoring.subgroups import confusion
 from pepr_edge.signing import signatures
 from pepr_edge.signing.key_files import Signer
 from pepr_edge.tasks import decide_by

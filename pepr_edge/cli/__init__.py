@@ -13,8 +13,8 @@ from typing import Any
 import click
 
 from pepr_edge import __version__
-from pepr_edge.cli.signals import INTERRUPTED, signals_as_interrupt
-from pepr_edge.errors import InvalidMeasurement, PeprError
+from pepr_edge.cli.signals import signals_as_interrupt
+from pepr_edge.errors import INTERRUPTED, InvalidMeasurement, PeprError
 
 __all__ = ["entry"]
 

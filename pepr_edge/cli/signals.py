@@ -8,7 +8,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-INTERRUPTED = 130
+from pepr_edge.errors import INTERRUPTED
+
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 # So many signals end the process at once, should its clean-up hang.
 MAX_SIGNALS = 3

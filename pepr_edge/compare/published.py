@@ -17,6 +17,7 @@ from pathlib import Path
 
 from pepr_edge.compare.model import Model, Question, Side
 from pepr_edge.errors import ScoreError
+from pepr_edge.records import MAX_VALUE
 from pepr_edge.untrusted.files import RECORD_BYTES
 from pepr_edge.untrusted.read import read_file
 from pepr_edge.untrusted.shown import excerpt, first_items, shown
@@ -46,8 +47,6 @@ RESOURCE_COLUMNS = {
 }
 # Two measured trainings hardly ever agree in energy to this relative difference.
 EQUAL_ENERGY = 1e-3
-# Beyond any measurement, and far below where sums and squares leave the range of a double.
-MAX_VALUE = 1e30
 # More than any zoo has. Each is a line of the pictures.
 MAX_MODELS = 2_000
 # With at least this many models, more than this share with equal energies is suspicious.

@@ -75,14 +75,14 @@ def _check_separator(table: Table, separator: str, texts: Sequence[str]) -> None
     """Refuse a sign that no label holds, if another one stands there: its names would be joined."""
     if not separator or any(separator in text for text in texts):
         return
-    for sign in SIGNS:
+    sign = found_separator(texts)
+    if sign:
         examples = [text for text in texts if sign in text]
-        if examples:
-            raise DataError(
-                f'{table.path}: data.separator = "{shown(separator)}", which is in no label, but "{sign}" '
-                f'is in {len(examples)}, as in {shown(examples[0])!r}. Set data.separator = "{sign}", or '
-                "remove the line."
-            )
+        raise DataError(
+            f'{table.path}: data.separator = "{shown(separator)}", which is in no label, but "{sign}" '
+            f'is in {len(examples)}, as in {shown(examples[0])!r}. Set data.separator = "{sign}", or '
+            "remove the line."
+        )
 
 
 def _parts(text: str, separator: str) -> tuple[str, ...]:

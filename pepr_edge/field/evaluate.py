@@ -36,10 +36,11 @@ from pepr_edge.records import (
 from pepr_edge.run_dir.store import write_bytes, write_record
 from pepr_edge.scoring.file_figures import all_figures, group_figures
 from pepr_edge.scoring.intervals import exact_interval
+from pepr_edge.scoring.metrics import confusion
 from pepr_edge.scoring.operating_point import CALIBRATED
 from pepr_edge.scoring.refer import REFER_FIGURES
 from pepr_edge.scoring.rule import rule_of
-from pepr_edge.scoring.subgroups import cell, confusion, figure, subgroups
+from pepr_edge.scoring.subgroups import cell, figure, subgroups
 from pepr_edge.signing import signatures
 from pepr_edge.signing.key_files import Signer
 from pepr_edge.tasks import Labels, Logits, Mask, calibrated, decide_by

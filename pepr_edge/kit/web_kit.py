@@ -10,8 +10,8 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from pepr_edge import __version__
+from pepr_edge.bundle.best import check_any_ranked, warnings_of
 from pepr_edge.bundle.write import write_bundles
-from pepr_edge.errors import RunError
 from pepr_edge.kit import web_page, web_runtime
 from pepr_edge.kit.check import PAGE, START
 from pepr_edge.kit.install import KIT
@@ -22,7 +22,6 @@ from pepr_edge.run_dir.owned import staging_folder
 from pepr_edge.run_dir.reader import load, read_ranking
 from pepr_edge.run_dir.store import write_text
 from pepr_edge.signing.key_files import Signer
-from pepr_edge.text.sentences import against_baseline
 
 PLATFORM = "web"
 START_TEMPLATE = "START_web.txt"
@@ -73,7 +72,7 @@ def make(
         results = load(run_dir)
         ranking = read_ranking(run_dir)
         chosen = best_candidates(ranking, top)
-        _check_any(chosen, run_dir)
+        check_any_ranked(chosen, run_dir)
         written = write_bundles(results, chosen, Path(scratch) / "bundles")
         bundles = [Path(scratch) / row.bundle for row in written.rows if row.bundle]
         progress(2, 3, PAGE)
@@ -84,27 +83,7 @@ def make(
         size_bytes = write_checksums(folder, signer)
         put_in_place(folder, out)
     names = tuple(bundle.name for bundle in bundles)
-    return WebKit(out, providers, names, page_bytes, size_bytes, _warnings(ranking, len(bundles), top))
-
-
-def _check_any(chosen: Ranking, run_dir: Path) -> None:
-    """Refuse a run without a ranked model."""
-    if not chosen.rows:
-        raise RunError(
-            f"{run_dir}: no model of this run has a rank, so there is nothing to export. "
-            f"Run `pepr-edge rank {run_dir}` to see the reasons."
-        )
-
-
-def _warnings(ranking: Ranking, models: int, top: int) -> tuple[str, ...]:
-    """Return what the person who makes a kit must know of its models."""
-    warnings = []
-    baseline = against_baseline(ranking)
-    if baseline:
-        warnings.append(baseline)
-    if models < top:
-        warnings.append(f"{models} models instead of {top}: no more models of this run have a rank.")
-    return tuple(warnings)
+    return WebKit(out, providers, names, page_bytes, size_bytes, warnings_of(ranking, len(bundles), top))
 
 
 def best_candidates(ranking: Ranking, top: int) -> Ranking:

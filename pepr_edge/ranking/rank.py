@@ -104,18 +104,8 @@ def rank(
         ScoreError: unknown weights or metric, missing bounds, or reports that `reports.check` refuses.
     """
     metric = metric or results.recipe.score.performance
-    fault = performance_fault(metric)
-    if fault:
-        raise ScoreError(f"performance {metric!r}, expected {fault}.")
-    kind = results.info.data.kind
-    if not fits(metric, kind):
-        known = ", ".join(metrics_of(kind))
-        raise ScoreError(f"performance {metric!r}, but the task is {kind}, expected one of {known}.")
-    settings = results.recipe.score
-    unfit = decision_metric_fault(metric, results.info.data, results.recipe)
-    if unfit:
-        raise ScoreError(f"performance {metric!r}: {unfit}. Rank by another metric.")
-    asked = _scoring(settings, weights, normalise, reference)
+    _check_metric(metric, results)
+    asked = _scoring(results.recipe.score, weights, normalise, reference)
     check(field or {}, results)
     classes = device_classes(of_bench(field or {}), results)
     sites = compare_sites(of_evaluate(field or {}), results)
@@ -136,13 +126,23 @@ def rank(
         rows = tuple(with_site_warnings(row, sites) for row in ranking.rows)
         ranking = ranking.replace(sites=sites, rows=rows)
     by_time = TIME_FOR_ENERGY if inputs.scoring.weights != asked.weights else ""
-    notes = (
-        mixed_weights(ranking),
-        one_training(ranking),
-        by_time,
-        too_few_images(metric, results.info.data),
-    )
+    too_few = too_few_images(metric, results.info.data)
+    notes = (mixed_weights(ranking), one_training(ranking), by_time, too_few)
     return ranking.replace(notes=tuple(note for note in notes if note))
+
+
+def _check_metric(metric: str, results: Results) -> None:
+    """Raise ScoreError for a metric by which this run cannot be ranked."""
+    fault = performance_fault(metric)
+    if fault:
+        raise ScoreError(f"performance {metric!r}, expected {fault}.")
+    kind = results.info.data.kind
+    if not fits(metric, kind):
+        known = ", ".join(metrics_of(kind))
+        raise ScoreError(f"performance {metric!r}, but the task is {kind}, expected one of {known}.")
+    unfit = decision_metric_fault(metric, results.info.data, results.recipe)
+    if unfit:
+        raise ScoreError(f"performance {metric!r}: {unfit}. Rank by another metric.")
 
 
 def _inputs(results: Results, metric: str, scoring: Scoring) -> RankInputs:

@@ -239,8 +239,8 @@ def lowest_skilled(name: str, data: DataInfo, floor: float | None) -> tuple[floa
     # The interval begins below its proportion, so lower proportions need no look.
     for right in range(int(level * n), n + 1):
         # At best, the model is right wherever the constant one is.
-        is_paired = constant_right is None or sign_test(max(0, right - constant_right), 0) < LEVEL
-        if is_paired and wilson(right, n)[0] > level:
+        is_better = constant_right is None or sign_test(max(0, right - constant_right), 0) < LEVEL
+        if is_better and wilson(right, n)[0] > level:
             return constant.performance, max(lowest, right / n)
     return constant.performance, 1.0
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pepr_edge.records.about import ABOUT_TITLES, NAME_CHARACTERS, TEXT_CHARACTERS, About, iso_date
 from pepr_edge.records.base import (
     EVALUATED_SPLITS,
+    MAX_VALUE,
     Candidate,
     Count,
     Estimate,
@@ -118,6 +119,7 @@ __all__ = [
     "ABOUT_TITLES",
     "EVALUATED_SPLITS",
     "MAX_THREADS",
+    "MAX_VALUE",
     "MIN_CELL",
     "NAME_CHARACTERS",
     "NOT_DONE",

@@ -126,8 +126,8 @@ class DeviceProfile(Versioned):
     Latencies are raw, after warm-up, in the order in which they were taken. `blocks` holds the number of
     latencies in each block of the measurement, in order (empty: not recorded); between two blocks other
     models may have run. `ended_by` says why an adaptive measurement ended: the interval of its p90 was narrow
-    enough, its place in the ranking, or that it gets no bundle, was certain, or it had run as
-    long as the full rules ask for.
+    enough; further latencies would change neither its place nor the bundles; or it had run as long as the
+    full rules ask for.
 
     `peak_memory_bytes` comes from separate passes: it is the median of `peak_memory_samples_bytes` (empty: of
     a single pass). `memory_stages_bytes` holds the high-water marks of the median pass, after import, load,

@@ -14,9 +14,8 @@ from pepr_edge.report.figure import FigureData, ReportFigure, Value
 from pepr_edge.report.findings import findings_figures
 from pepr_edge.report.predictions import AS_TRAINED, GRID, MIN_IN_BIN, ModelPredictions, roc_curve
 from pepr_edge.scoring.intervals import wilson
-from pepr_edge.scoring.metrics import calibration_gaps, confusion_matrix
+from pepr_edge.scoring.metrics import calibration_gaps, confusion, confusion_matrix
 from pepr_edge.scoring.metrics import metric as metric_of
-from pepr_edge.scoring.subgroups import confusion as counted
 from pepr_edge.tasks import decide_by
 from pepr_edge.text.units import metric, plural, printable, score
 
@@ -176,7 +175,9 @@ def _confusion(model: ModelPredictions, classes: Sequence[str], number: int) -> 
     if model.rule is not None and model.rule.threshold is not None and model.files:
         variant, logits = next(iter(model.files.items()))
         decisions = decide_by(logits, model.rule)
-        tables.append((f"{printable(variant)}{AT_THRESHOLD}", counted(decisions, model.labels, len(classes))))
+        tables.append(
+            (f"{printable(variant)}{AT_THRESHOLD}", confusion(decisions, model.labels, len(classes)))
+        )
         caption += (
             " predict decides as the last one, at the threshold; the others take the more probable class."
         )

@@ -38,8 +38,7 @@ LETTERS = {
     "L": "latency",
     "W": "memory on the device",
 }
-# Metric -> its name in the column headers of the quality table.
-# Metrics of all tasks; a task has some of them.
+# Metric -> its name in the column headers of the quality table; a task has some of these metrics.
 QUALITY = {
     "mean_auroc": "mean AUROC",
     "mean_average_precision": "mean average precision",

@@ -43,9 +43,23 @@ DEFAULT_LEVEL = 0.9  # the sensitivity or specificity that is required if a metr
 
 def confusion_matrix(logits: Logits, labels: Labels, kind: TaskKind = DEFAULT_TASK) -> NDArray[np.int64]:
     """Number of images by true class (rows) and decision (columns), shape (classes, classes)."""
-    classes = logits.shape[1]
-    cells = labels.astype(np.int64) * classes + task_of(kind).decide(logits)
-    return np.bincount(cells, minlength=classes**2).reshape(classes, classes)
+    return confusion(task_of(kind).decide(logits), labels, logits.shape[1])
+
+
+def confusion(decisions: Labels, labels: Labels, classes: int) -> NDArray[np.int64]:
+    """Return the number of images by true class (rows) and decision (columns).
+
+    Args:
+        decisions, labels: class numbers, shape (n,); or 0 and 1 for each class, shape (n, classes).
+        classes: number of classes.
+    Returns:
+        Shape (classes, classes); for several findings an image (classes, 2, 2).
+    """
+    if labels.ndim == 2:
+        columns = zip(decisions.T, labels.T, strict=True)
+        return np.stack([confusion(decided, label, 2) for decided, label in columns])
+    cells = labels.astype(np.int64) * classes + decisions.astype(np.int64)
+    return np.bincount(cells, minlength=classes**2).reshape(classes, classes).astype(np.int64)
 
 
 # Metrics that cannot be the P of PePR, with the reason.

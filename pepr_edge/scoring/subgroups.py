@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pepr_edge.records import MIN_CELL, Estimate, Figure, GroupResult, Subgroups
-from pepr_edge.tasks import Labels, Mask
+from pepr_edge.tasks import Mask
 
 NO_VALUE = "(no value)"
 # The figures of some images by name, from a mask of them.
@@ -25,22 +24,6 @@ def figure(estimate: Estimate | None) -> Figure | None:
 def cell(count: int) -> int | None:
     """Return a number of images, or None if it is too small to be shown."""
     return int(count) if count >= MIN_CELL else None
-
-
-def confusion(decisions: Labels, labels: Labels, classes: int) -> NDArray[np.int64]:
-    """Return the number of images by true class (rows) and decision (columns).
-
-    Args:
-        decisions, labels: class numbers, shape (n,); or 0 and 1 for each class, shape (n, classes).
-        classes: number of classes.
-    Returns:
-        Shape (classes, classes); for several findings an image (classes, 2, 2).
-    """
-    if labels.ndim == 2:
-        columns = zip(decisions.T, labels.T, strict=True)
-        return np.stack([confusion(decided, label, 2) for decided, label in columns])
-    cells = labels.astype(np.int64) * classes + decisions.astype(np.int64)
-    return np.bincount(cells, minlength=classes**2).reshape(classes, classes).astype(np.int64)
 
 
 def subgroups(

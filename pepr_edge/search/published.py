@@ -10,13 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from pepr_edge.errors import ScoreError
+from pepr_edge.records import MAX_VALUE
 from pepr_edge.scoring.pepr import Array, normalised, resource_bounds
 from pepr_edge.tables import open_table
 from pepr_edge.tables.csv_rows import CsvTable, chunks, on_one_line, performances, resources
 
 NAMES = ("model", "name", "candidate", "architecture")
-# Beyond any measurement, and far below where a sum leaves the range of a double.
-MAX_ENERGY = 1e30
 PREFIXES = ("val_", "test_")  # validation first: a choice must not depend on the test split
 
 
@@ -156,9 +155,9 @@ def _runs(path: Path, name: str, rows: list[tuple[str, float, Array]]) -> Runs:
             "Name the column of the sets with --group, that of the models with --name."
         )
     energy = np.array([row[1] for row in complete])
-    if energy.max() > MAX_ENERGY:
+    if energy.max() > MAX_VALUE:
         raise ScoreError(
-            f"{where}: an energy of {energy.max():g}, expected at most {MAX_ENERGY:g}. Correct it."
+            f"{where}: an energy of {energy.max():g}, expected at most {MAX_VALUE:g}. Correct it."
         )
     if not energy.sum() > 0:
         raise ScoreError(f"{where}: no model has an energy above 0, expected the energy of each training.")

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from pepr_edge.records import Estimate
-from pepr_edge.scoring.subgroups import cell, confusion, figure, subgroups
+from pepr_edge.scoring.metrics import confusion
+from pepr_edge.scoring.subgroups import cell, figure, subgroups
 from pepr_edge.tasks import Mask
 
 

@@ -85,8 +85,8 @@ def fit(file: WeightsFile, layers: Layers, template: Template, path: Path, avera
     for name, value in fitted.tensors.items():
         if not torch.isfinite(value).all():
             raise ModelError(
-                f"{path}: {shown(name)} holds a number that is not finite (NaN or infinity): no answer of "
-                "the model would be one. Give a file of a training that went well."
+                f"{path}: {shown(name)} holds a number that is not finite, so the model could give no "
+                "answer. Give a file of a training that went well."
             )
     return fitted
 
