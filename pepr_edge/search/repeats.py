@@ -142,19 +142,20 @@ def _plan(results: Results, ranking: Ranking, failed: set[str], parallel: int) -
     if ranking.settled:
         return Plan(stop="first place is settled", settled=True)
     first = [row.candidate for row in rows if row.rank_ci is not None and row.rank_ci[0] == 1]
-    names = set(first)
+    names = list(dict.fromkeys(first))
     if len(names) == 1 and all(repeats > 1 for repeats in _counts(results, names).values()):
         if len(first) > 1:
             # A candidate's variants share its trainings.
             return Plan(stop="only variants of one candidate may be first, and seeds cannot tell them apart")
         # In this run it is first, but another run might have the next one first.
-        names.add(next(row.candidate for row in rows if row.candidate not in names))
+        names.append(next(row.candidate for row in rows if row.candidate not in names))
     if "seeds" in ranking.sources and not rank(_with_most_repeats(results)).settled:
         return Plan(
             stop="first place is not settled, and it would not be with max_repeats trainings of each "
             "candidate like those so far"
         )
-    may_be_first = [candidate for candidate in results.info.candidates if candidate.id in names - failed]
+    candidates = {candidate.id: candidate for candidate in results.info.candidates}
+    may_be_first = [candidates[name] for name in names if name not in failed]
     stop, wanted = _next_seeds(results, may_be_first, parallel)
     return Plan(tuple(wanted), stop if not wanted else "")
 
@@ -181,7 +182,12 @@ def _counts(results: Results, names: Collection[str]) -> dict[str, int]:
 def _next_seeds(
     results: Results, candidates: Sequence[Candidate], parallel: int
 ) -> tuple[str, Sequence[Repeat]]:
-    """Return the next training of those candidates that have the fewest, or why there is none."""
+    """Return the next trainings of those candidates that have the fewest, or why there is none.
+
+    Args:
+        candidates: in the order of their ranks.
+        parallel: so many are trained at once, before the ranking is made again.
+    """
     if not candidates:
         return "first place is not settled, and each further training failed", ()
     counts = {candidate: len(results.trainings(candidate)) for candidate in candidates}
@@ -194,10 +200,8 @@ def _next_seeds(
         for candidate, count in counts.items()
         if count == fewest
     ]
-    if results.recipe.search.has_stop_rules:
-        # Each batch is paid for before the next one is decided on.
-        wanted = wanted[:parallel]
-    affordable, broken_rule = _affordable(results, wanted)
+    # The first of them may show already that no further seed settles first place.
+    affordable, broken_rule = _affordable(results, wanted[:parallel])
     return f"first place is not settled, and another training would break {broken_rule}", affordable
 
 
