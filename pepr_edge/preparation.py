@@ -28,6 +28,7 @@ from pepr_edge.run_dir.outputs import (
     check_images_separate,
     check_run_dir,
     check_source_separate,
+    check_weights_separate,
     clear,
     create_pixels_folder,
     remove_document,
@@ -88,8 +89,9 @@ def _records(weights: Mapping[str, WeightsChoice]) -> dict[str, InitialWeights]:
 
 
 def check_folders(recipe: Recipe, run_dir: Path) -> None:
-    """Refuse a run directory that is none, and images inside it or around it."""
+    """Refuse a run directory that is none, images inside it or around it, and weights that it replaces."""
     check_source_separate(recipe.data.source, run_dir)
+    check_weights_separate((recipe.candidates.weights_file, recipe.candidates.weights_dir), run_dir)
     check_run_dir(run_dir)
     files = datasets.source_files(data_settings(recipe, SIZES_PX[0]))
     check_images_separate(files, run_dir, by_folder=is_dir(recipe.data.source))

@@ -178,6 +178,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "pepr_edge.records": (
         "ABOUT_TITLES",
         "EVALUATED_SPLITS",
+        "MAX_LABELS",
         "MAX_THREADS",
         "MAX_VALUE",
         "MIN_CELL",

@@ -34,7 +34,7 @@ from pepr_edge.data.subgroups import of_test
 from pepr_edge.errors import DataError, RunError
 from pepr_edge.records import Colour, DataCheck, DataInfo, Split, SplitInfo
 from pepr_edge.run_dir.layout import DATA_CHECK
-from pepr_edge.run_dir.owned import remove_matching
+from pepr_edge.run_dir.owned import is_running, remove_matching
 from pepr_edge.run_dir.store import read_record, write_record, write_text
 from pepr_edge.tasks import task_of
 from pepr_edge.untrusted.files import MIB, content
@@ -190,13 +190,11 @@ def _current_info(folder: Path, source_fingerprint: str) -> DataInfo | None:
 @contextmanager
 def _partial_folder(folder: Path) -> Iterator[Path]:
     """Yield a folder inside `folder` to write into; after success, move its files up, info.json last."""
-    import psutil
-
     folder.mkdir(parents=True, exist_ok=True)
     for stale in folder.glob(".partial-*"):
         # Left by a killed process; a running process keeps its own.
         pid = stale.name.removeprefix(".partial-")
-        running = pid.isdecimal() and psutil.pid_exists(int(pid))
+        running = pid.isdecimal() and is_running(int(pid))
         if pid == str(os.getpid()) or not running:
             remove_matching(stale, PARTIAL_FILES)
     partial = folder / f".partial-{os.getpid()}"

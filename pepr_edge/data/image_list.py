@@ -246,8 +246,8 @@ def open_list(
     """
     images = located.images
     chosen = names.one_spelling(name for image in images for name in _labels(image))
+    check_labels(tuple(order) or chosen.values(), str(path))
     labels = tuple(order) or _sorted_labels(chosen.values())
-    check_labels(labels, str(path))
     paths = [image.path for image in images]
     return ImageSource(
         name=shown(path.stem),

@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pepr_edge.device.facts import facts
-from pepr_edge.errors import BundleError, ImageError, MeasurementError, NoAnswerError
+from pepr_edge.errors import BundleError, DataError, ImageError, MeasurementError, NoAnswerError
 from pepr_edge.field.labelled import LabelledImages, class_targets, finding_targets, group_columns
 from pepr_edge.field.predict import Classifier, Prediction
 from pepr_edge.field.report_checksum import with_checksum
 from pepr_edge.measure.bundle_model import model_file
 from pepr_edge.measure.inference_process import InferenceProcess
 from pepr_edge.records import (
+    MAX_LABELS,
     MIN_CELL,
     CalibrationResult,
     Decision,
@@ -139,6 +140,11 @@ def _known_groups(subject: Subject) -> list[str]:
 def _targets(subject: Subject, images: LabelledImages) -> Labels:
     """Return the labels of the images as a bundle numbers them."""
     names = subject.manifest.labels
+    if len(names) > MAX_LABELS:
+        raise DataError(
+            f"{shown(subject.folder.resolve().name)}: {len(names):,} labels, expected at most {MAX_LABELS:,} "
+            "for a report. Leave this bundle out."
+        )
     rule = rule_of(subject.manifest.decision_of(subject.fallback), names)
     of_images = finding_targets if rule.kind == "multilabel" else class_targets
     return of_images(images, names)

@@ -128,6 +128,8 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
     shown_host = LOOPBACK
+    # More wait in the system's queue: a connection that finds it full tries again only seconds later.
+    request_queue_size = 2 * MAX_CONNECTIONS
     # Elsewhere than on Unix another program could take the same port.
     allow_reuse_address = os.name == "posix"
 

@@ -9,10 +9,10 @@ from pydantic import ValidationError
 
 from pepr_edge.errors import ScoreError, SignatureError
 from pepr_edge.field import report_checksum
+from pepr_edge.ranking.evaluations import figures_fault
 from pepr_edge.records import (
     BenchResult,
     EvaluationReport,
-    EvaluationResult,
     FieldReport,
     first_fault,
     other_version,
@@ -103,7 +103,7 @@ def _faults(reports: Mapping[str, Report], results: Results) -> list[str]:
     accepted = {}
     for name, report in reports.items():
         if isinstance(report, EvaluationReport):
-            fault = _evaluation_fault(report, artifacts, results.folder)
+            fault = _evaluation_fault(report, artifacts, results.folder, results.info.data.labels)
         else:
             fault = _fault(report, artifacts, results.folder)
         if fault:
@@ -180,7 +180,9 @@ def _fault(report: FieldReport, artifacts: set[str], folder: Path) -> str:
     return ""
 
 
-def _evaluation_fault(report: EvaluationReport, artifacts: set[str], folder: Path) -> str:
+def _evaluation_fault(
+    report: EvaluationReport, artifacts: set[str], folder: Path, labels: Sequence[str]
+) -> str:
     """Return why a report of evaluate cannot be used; empty if it can."""
     if not report_checksum.is_intact(report):
         return (
@@ -188,19 +190,8 @@ def _evaluation_fault(report: EvaluationReport, artifacts: set[str], folder: Pat
         )
     if not any(result.artifact_sha256 in artifacts for result in report.results):
         return f"holds no artifact of {folder}. It belongs to another run."
-    for result in report.results:
-        fault = _figures_fault(result)
-        if fault:
-            return f"{fault} Evaluate again."
-    return ""
-
-
-def _figures_fault(result: EvaluationResult) -> str:
-    """Return which figure contradicts its interval; empty if none does."""
-    for name, figure in result.metrics.items():
-        if figure is not None and not figure.ci[0] <= figure.value <= figure.ci[1]:
-            return f"{shown(name)} of {shown(result.bundle)} is not within its interval."
-    return ""
+    fault = figures_fault(report, labels)
+    return f"{fault} Evaluate again." if fault else ""
 
 
 def _latencies_fault(result: BenchResult) -> str:

@@ -43,6 +43,7 @@ from pepr_edge.records.data import (
 from pepr_edge.records.data_check import Columns, DataCheck, Problem, Severity
 from pepr_edge.records.decision import Decision
 from pepr_edge.records.evaluation import (
+    MAX_LABELS,
     MIN_CELL,
     CalibrationResult,
     EvaluationReport,
@@ -118,6 +119,7 @@ from pepr_edge.records.weights import InitialWeights, WeightsKind, WeightsMatch,
 __all__ = [
     "ABOUT_TITLES",
     "EVALUATED_SPLITS",
+    "MAX_LABELS",
     "MAX_THREADS",
     "MAX_VALUE",
     "MIN_CELL",

@@ -19,7 +19,11 @@ MetricValue = Annotated[float, Field(ge=-1, le=1e4)]
 Name = Annotated[str, Field(max_length=200)]
 # A number of images, or None if it is hidden.
 Cell = Annotated[int, Field(ge=MIN_CELL)] | None
-Matrix = tuple[tuple[Cell, ...], ...]
+# A table of a million cells is read in seconds.
+MAX_LABELS = 1000
+Matrix = Annotated[
+    tuple[Annotated[tuple[Cell, ...], Field(max_length=MAX_LABELS)], ...], Field(max_length=MAX_LABELS)
+]
 
 
 class Figure(Record):

@@ -53,6 +53,7 @@ from pepr_edge.run_dir.owned import (
 from pepr_edge.run_dir.store import read_record, set_aside, write_text
 from pepr_edge.untrusted import files
 from pepr_edge.untrusted.paths import exists
+from pepr_edge.untrusted.shown import shown
 
 RECORDS: dict[str, type[Record]] = {RUN: RunInfo, RANKING: Ranking, SEARCH: SearchLog}
 
@@ -120,6 +121,25 @@ def check_source_separate(source: str, run_dir: Path) -> None:
             f"--out {run_dir} lies inside --data {source}: the next run would read results as images. "
             "Give another --out."
         )
+
+
+def check_weights_separate(weights: Iterable[str | None], run_dir: Path) -> None:
+    """Refuse weights among the files of the candidates, which a run replaces and `--fresh` deletes.
+
+    Args:
+        weights: paths of a file and of a folder of weights; None: the recipe names none.
+        run_dir: the run directory, which need not exist yet.
+    Raises:
+        RunError: one lies there.
+    """
+    candidates = Path(os.path.realpath(run_dir / CANDIDATES))
+    for path in weights:
+        place = None if path is None else Path(os.path.realpath(path))
+        if place is not None and candidates in (place, *place.parents):
+            raise RunError(
+                f"{shown(str(path))} lies inside {candidates.parent.name}/{CANDIDATES}, whose files this run "
+                "replaces. Copy the weights elsewhere, or give another --out."
+            )
 
 
 def check_images_separate(files: Iterable[Path], run_dir: Path, by_folder: bool) -> None:

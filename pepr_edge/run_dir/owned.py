@@ -222,15 +222,23 @@ def staging_folder(out: Path) -> Iterator[Path]:
 
 def _is_abandoned(folder: Path) -> bool:
     """True if a folder carries the marker of a process of pepr_edge that has ended."""
-    import psutil
-
     marker = folder / UNFINISHED
     if folder.is_symlink() or marker.is_symlink():
         return False
     try:
         document = documents.json_document(untrusted_files.content(marker, untrusted_files.MIB))
-        return not psutil.pid_exists(int(document["pepr_edge_process"]))
+        return not is_running(int(document["pepr_edge_process"]))
     except (OSError, ValueError, TypeError, KeyError):
+        return False
+
+
+def is_running(process: int) -> bool:
+    """True if there is a process of this number; a number that no process can have is none."""
+    import psutil
+
+    try:
+        return psutil.pid_exists(process)
+    except OverflowError:
         return False
 
 

@@ -56,8 +56,9 @@ def test_a_half_made_folder_is_made_again(tmp_path, harm):
     elif harm == "leftover":
         (tmp_path / "info.json").unlink()
         (tmp_path / "train_pixels.npy").write_bytes(b"half")
-        (tmp_path / ".partial-999999999").mkdir()
-        (tmp_path / ".partial-999999999" / "train_pixels.npy").write_bytes(b"half")
+        for number in (999_999_999, 10**20):  # no process has the second number
+            (tmp_path / f".partial-{number}").mkdir()
+            (tmp_path / f".partial-{number}" / "train_pixels.npy").write_bytes(b"half")
     else:
         (tmp_path / harm).unlink()
     prepare(SETTINGS, tmp_path)

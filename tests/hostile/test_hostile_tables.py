@@ -59,6 +59,11 @@ TABLES: dict[str, tuple[bytes, str | None, str | None]] = {
     "one label of a megabyte": (table("path,label", ["x" * 1_000_000, *LABELS[1:]]), "field", "field"),
     "a label for each image": (table("path,label", [f"c{n}" for n in range(12)]), None, "class"),
     "labels of 400 digits": (table("path,label", [f"{n % 2}" * 400 for n in range(12)]), None, "class"),
+    "labels of 5,000 digits": (
+        table("path,label", [f"{n % 2}" * 5000 for n in range(12)]),
+        "at most",
+        "class",
+    ),
     "labels that are NaN": (table("path,label", ["nan", *LABELS[1:]]), None, "class"),
     "labels with NUL": (table("path,label", [*LABELS[:-1], "a\0b"]), "NUL", "NUL"),
     "labels with an escape sequence": (table("path,label", ["\x1b[2Ja", *LABELS[1:]]), "control", "class"),

@@ -145,6 +145,15 @@ FILES: dict[str, tuple[Callable[[], bytes], str]] = {
     "a name with an escape sequence": (put("\x1b[2J", torch.zeros(1)), ""),
     "a name with a mark of direction": (put("a\u202eb", torch.zeros(1)), ""),
     "a name of two lines": (put("a\nb", torch.zeros(1)), ""),
+    "a block of 5,000 digits": (
+        changed(
+            lambda document: (
+                {f"blocks.{'9' * 5000}.x": torch.zeros(1)}
+                | {name: value for name, value in document.items() if not name.startswith("blocks.3")}
+            )
+        ),
+        "",
+    ),
     "3,000 names": (lambda: saved({f"n{n}": torch.zeros(1) for n in range(3000)}), "another architecture"),
     "a tensor without dimensions": (stem(lambda: torch.zeros(())), ""),
     "a tensor of 40 dimensions": (stem(lambda: torch.zeros([1] * 40)), ""),

@@ -12,7 +12,15 @@ from pepr_edge.errors import ScoreError
 from pepr_edge.field.report_checksum import with_checksum
 from pepr_edge.ranking import rank, read_reports, sites
 from pepr_edge.ranking.sites import site_figure
-from pepr_edge.records import CalibrationResult, Decision, EvaluationReport, EvaluationResult, Figure, Refer
+from pepr_edge.records import (
+    CalibrationResult,
+    Decision,
+    EvaluationReport,
+    EvaluationResult,
+    Figure,
+    Refer,
+    Referred,
+)
 from pepr_edge.report.sites import sites_table
 from pepr_edge.report.terminal import sites_table as sites_text
 from pepr_edge.run_dir.reader import Results
@@ -111,11 +119,34 @@ def test_figures_are_compared_at_the_same_decision_only(changed: dict[str, Any],
     assert (sites._rule(DECISION) == sites._rule(DECISION.replace(**changed))) is same
 
 
+REFERRED = Referred(n=10, share=None, reasons={}, metrics_of_others={})
 WRONG = {
     "altered": evaluation().replace(checksum=digest("other")),
     "another run": evaluation("foreign"),
     "within its interval": evaluation(metrics={"accuracy": Figure(value=0.5, ci=(0.6, 0.7))}),
     "the same report": evaluation(),
+    "in the report twice": with_checksum(
+        evaluation().replace(results=evaluation().results * 2, checksum=None)
+    ),
+    "expected 0 to 1": evaluation(metrics={"accuracy": Figure(value=50, ci=(40, 60))}),
+    "accuracy = -1": evaluation(metrics={"accuracy": Figure(value=-1, ci=(-1, 0))}),
+    "= 1.5, expected 0 to 1": evaluation(metrics={"mean_absolute_error": Figure(value=1.5, ci=(1, 2))}),
+    "labels are not": evaluation(labels=("yes", "no")),
+    "and 101 images": evaluation(n=101),
+    "and 90 images": evaluation(n=90),
+    "labels and 100": evaluation(confusion=((25, 25, 50),)),
+    "the labels and": evaluation(task="multilabel"),
+    "200 referred": evaluation(referred=REFERRED.replace(n=200)),
+    "a subgroup of more": evaluation(
+        subgroups=(
+            {"column": "sex", "metric": "accuracy", "groups": ({"group": "f", "n": 101, "metrics": {}},)},
+        )
+    ),
+}
+FITS: dict[str, dict[str, Any]] = {
+    "hidden cells": {"n": 56, "confusion": ((50, None), (None, None))},
+    "as many referred as images": {"referred": REFERRED.replace(n=100)},
+    "a kappa below 0": {"metrics": {"cohen_kappa": Figure(value=-0.1, ci=(-0.3, 0.1))}},
 }
 
 
@@ -126,6 +157,12 @@ def test_unusable_reports_are_refused(run: Results, message: str, tmp_path: Path
     with pytest.raises(ScoreError, match=f"--field b.json: .*{message}") as fault:
         read_reports([tmp_path / "a.json", tmp_path / "b.json"], run)
     assert "\n" not in str(fault.value)
+
+
+@pytest.mark.parametrize("name", FITS)
+def test_figures_that_fit_each_other_are_used(run: Results, name: str, tmp_path: Path) -> None:
+    write_record(tmp_path / "a.json", evaluation(**FITS[name]))
+    assert len(read_reports([tmp_path / "a.json"], run)) == 1
 
 
 def test_reports_are_read_as_they_were_written(run: Results, tmp_path: Path) -> None:

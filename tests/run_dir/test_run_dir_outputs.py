@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pepr_edge.run_dir.outputs import set_folders_aside
+from pepr_edge.errors import RunError
+from pepr_edge.run_dir.outputs import check_weights_separate, set_folders_aside
 
 CANDIDATE = "candidates/small@64"
 
@@ -42,3 +43,28 @@ def test_other_folders_and_files_stay(tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
     set_folders_aside(tmp_path, lambda line: None)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("weights", "refused"),
+    [
+        (None, False),
+        ("w.pth", False),
+        ("run", False),
+        ("run/w.safetensors", False),
+        ("run/candidates", True),
+        (f"run/{CANDIDATE}/checkpoint.safetensors", True),
+        (f"link/{CANDIDATE}", True),
+        (f"elsewhere/../run/{CANDIDATE}", True),
+    ],
+)
+def test_weights_that_the_run_would_replace_are_refused(
+    weights: str | None, refused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to("run")
+    if not refused:
+        check_weights_separate([weights], Path("run"))
+        return
+    with pytest.raises(RunError, match="candidates"):
+        check_weights_separate([weights], Path("run"))

@@ -23,6 +23,8 @@ COUNTER = "num_batches_tracked"
 WRAPPING = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 # Buffers that counters of operations and of averages leave behind in a model.
 LEFTOVERS = ("total_ops", "total_params", "n_averaged")
+# A stage has fewer blocks than a number of more digits says.
+BLOCK_DIGITS = 6
 # At least this share of all tensors of file and architecture fits if the file is of this architecture.
 SAME_ARCHITECTURE = 0.9
 
@@ -233,7 +235,7 @@ def _blocks(name: str) -> Iterator[tuple[str, int]]:
     """Yield each numbered part of a tensor's name: what stands before it, and its number."""
     parts = name.split(".")
     for position, part in enumerate(parts):
-        if part.isdecimal():
+        if part.isdecimal() and len(part) <= BLOCK_DIGITS:
             yield ".".join(parts[:position]), int(part)
 
 
