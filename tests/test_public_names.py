@@ -187,6 +187,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "TEXT_CHARACTERS",
         "About",
         "Agreement",
+        "AnswerFigures",
         "Artifact",
         "Baseline",
         "BenchResult",

@@ -9,6 +9,7 @@ from typing import Any
 
 from pepr_edge.errors import ScoreError
 from pepr_edge.ranking import robustness
+from pepr_edge.ranking.answer_figures import answer_figures
 from pepr_edge.ranking.by_subgroup import with_subgroups
 from pepr_edge.ranking.decided import stored, with_decisions
 from pepr_edge.ranking.decision_budgets import decision_limits, with_decision_budgets
@@ -116,12 +117,11 @@ def rank(
         life = with_lifetime_energy(ranking.rows, lifetime)
         ranking = ranking.replace(rows=tuple(life.rows), lifetime=life.summary)
     if classes:
-        ranking = ranking.replace(
-            device=", ".join(device.name for device in classes),
-            measured_on=(),
-            devices=tuple(_devices(inputs, classes, ranked.rows)),
-        )
-    ranking = ranking.replace(rows=with_subgroups(ranking.rows, results, metric))
+        device = ", ".join(device.name for device in classes)
+        devices = tuple(_devices(inputs, classes, ranked.rows))
+        ranking = ranking.replace(device=device, measured_on=(), devices=devices)
+    rows = with_subgroups(ranking.rows, results, metric)
+    ranking = ranking.replace(rows=rows, answer_figures=answer_figures(rows, results))
     if sites:
         rows = tuple(with_site_warnings(row, sites) for row in ranking.rows)
         ranking = ranking.replace(sites=sites, rows=rows)

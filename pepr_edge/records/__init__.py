@@ -87,6 +87,7 @@ from pepr_edge.records.measurement import (
 )
 from pepr_edge.records.ranking import (
     NOT_DONE,
+    AnswerFigures,
     Baseline,
     Bound,
     DeviceWinner,
@@ -128,6 +129,7 @@ __all__ = [
     "TEXT_CHARACTERS",
     "About",
     "Agreement",
+    "AnswerFigures",
     "Artifact",
     "Baseline",
     "BenchResult",

@@ -89,6 +89,19 @@ class Baseline(Record):
     of: int
 
 
+class AnswerFigures(Record):
+    """The figures on the test images that the first row's task is judged by, beside the ranking's metric.
+
+    Of two classes they are at the file's decision, which was fitted on validation: `target` is what the
+    recipe asked for, `threshold` the probability of the positive class from which it is named, None if the
+    more probable class is. For other tasks both are None.
+    """
+
+    figures: dict[str, Figure]
+    target: str | None = None
+    threshold: float | None = None
+
+
 class Outlier(Record):
     """A model whose removal changes the best of the others: `enters` replace `leaves`."""
 
@@ -179,8 +192,9 @@ class Ranking(Versioned):
 
     `outliers`, `sensitivity` and `winners` (by normalisation) say how far the first places depend on one
     model, on the weights and on the normalisation. `positive` is the positive of two classes, None for
-    more, and `positive_by` how it was chosen, None in earlier runs. `measured_on` names the processors that
-    the latencies were measured on, whatever the name of `device`. `task` is the kind of task.
+    more, and `positive_by` how it was chosen, None in earlier runs. `answer_figures` are test figures
+    of the first row; None without any, and in earlier versions. `measured_on` names the processors that the
+    latencies were measured on, whatever the name of `device`. `task` is the kind of task.
     `ranked_by_skill`: the P of PePR is a row's skill.
     `settled`: a run with other seeds is expected to have the same first place, at 95 %. `sources` are the
     sources of chance that rank intervals include. `spent_energy_j` and `spent_time_s` are what all trainings
@@ -203,6 +217,7 @@ class Ranking(Versioned):
     rows: tuple[RankingRow, ...]
     positive: str | None = None
     positive_by: PositiveBy | None = None
+    answer_figures: AnswerFigures | None = None
     baseline: Baseline | None = None
     outliers: tuple[Outlier, ...] = ()
     sensitivity: tuple[Sensitivity, ...] = ()

@@ -38,7 +38,7 @@ from pepr_edge.report.variant_trials import variant_trials_table
 from pepr_edge.run_dir.layout import FIGURES
 from pepr_edge.run_dir.outputs import check_documents_free, write_document
 from pepr_edge.text.rows import ranked_rows, row_name
-from pepr_edge.text.sentences import REJECTED_BECAUSE, answer, caveats
+from pepr_edge.text.sentences import REJECTED_BECAUSE, answer, caveats, figures_sentence
 from pepr_edge.text.units import (
     MISSING,
     SPLIT_NAMES,
@@ -206,6 +206,7 @@ def _content(report: ReportInput, drawn: PageFigures) -> dict[str, Any]:
         "title": printable(report.title),
         "subtitle": printable(subtitle),
         "answer": printable(answer(ranking)),
+        "answer_figures": figures_sentence(ranking),
         "has_answer": bool(ranked),
         "bundle": printable(ranked[0].bundle or "") if ranked else "",
         "tiles": _tiles(report, ranked[0]) if ranked else (),

@@ -9,7 +9,7 @@ from pepr_edge.records import DeviceWinner, Ranking, RankingRow
 from pepr_edge.scoring.metrics import is_one_sided
 from pepr_edge.text.robustness import DEPENDENCE_HEADER, dependence_rows, drawn_again, lifetime_sentences
 from pepr_edge.text.rows import ranked_rows, row_name, short_names, unranked_rows
-from pepr_edge.text.sentences import answer, caveats
+from pepr_edge.text.sentences import answer, caveats, figures_sentence
 from pepr_edge.text.sites import comparison_sentence
 from pepr_edge.text.subgroups import HEADER, group_rows, hidden_sentence, metric_of
 from pepr_edge.text.tables import WIDTH, aligned_table, clip_middle, wrapped, wrapped_table
@@ -61,8 +61,8 @@ NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?![\w.]*[A-Za-z_@])")  # a number 
 
 
 def conclusion(ranking: Ranking) -> str:
-    """Return the answer and its caveats."""
-    lines = [*wrapped(answer(ranking)), ""]
+    """Return the answer, its figures on test, and its caveats."""
+    lines = [*wrapped(answer(ranking)), *wrapped(figures_sentence(ranking)), ""]
     for caveat in caveats(ranking):
         lines += wrapped(caveat, "- ")
     return "\n".join(lines).rstrip()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pepr_edge.records import NOT_DONE, DataInfo, Ranking, RankingRow
+from pepr_edge.records import NOT_DONE, AnswerFigures, DataInfo, Ranking, RankingRow
 from pepr_edge.scoring.metrics import DECISION_METRICS, guessing_level, is_one_sided
 from pepr_edge.tasks import TaskKind
 from pepr_edge.text.robustness import TIME_FOR_ENERGY, ranking_caveats
@@ -81,6 +81,40 @@ def positive_sentence(ranking: Ranking) -> str:
         return ""
     how = POSITIVE_BY.get(ranking.positive_by or "order", "")
     return f"Positive is {printable(ranking.positive)!r}{how}."
+
+
+def figures_sentence(ranking: Ranking) -> str:
+    """Say how the first model does on test by what its task is judged by; empty where it is not known.
+
+    Of two classes: sensitivity and specificity at the fixed decision. A metric that the answer has is absent.
+    """
+    known = ranking.answer_figures
+    if known is None:
+        return ""
+    positive = f" for {printable(ranking.positive)!r}" if ranking.positive else ""
+    figures = [
+        f"{_short_name(name, positive)} {performance(figure.value, figure.ci, 2)}"
+        for name, figure in known.figures.items()
+        if name != ranking.performance_metric
+    ]
+    if not figures:
+        return ""
+    return f"Test {', '.join(figures)}{_decided_how(known)}."
+
+
+def _short_name(name: str, positive: str) -> str:
+    """Return a metric's name for people; the decision and the positive class stand once in the sentence."""
+    if name == "sensitivity_at_decision":
+        return f"sensitivity{positive}"
+    return "specificity" if name == "specificity_at_decision" else metric(name)
+
+
+def _decided_how(known: AnswerFigures) -> str:
+    if known.target is None:
+        return ""
+    if known.threshold is None:
+        return ", naming the more probable class"
+    return f", with the threshold {score(known.threshold)} (target: {printable(known.target)})"
 
 
 def _deploy(ranking: Ranking) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,15 @@ from made_records import N_VAL, entry, recipe, results
 
 from pepr_edge.errors import RecipeError, ScoreError
 from pepr_edge.ranking import rank
+from pepr_edge.ranking.answer_figures import answer_figures
 from pepr_edge.recipe.checks import check_metric
 from pepr_edge.recipe.task import check_decision
+from pepr_edge.records import Estimate
+from pepr_edge.report.terminal import conclusion
 from pepr_edge.run_dir.decisions import decide_for
 from pepr_edge.run_dir.reader import Results
 from pepr_edge.scoring.metrics import DECISION_METRICS
-from pepr_edge.text.sentences import caveats
+from pepr_edge.text.sentences import caveats, figures_sentence
 
 TARGET = '[decision]\ntarget = "sensitivity >= 0.90"\n'
 # How far the logits of the two classes are apart, in standard deviations.
@@ -59,6 +63,59 @@ def test_the_performance_is_that_of_each_files_decision(run: Results, name: str)
     if name == "specificity_at_decision":
         assert [row.architecture for row in ranking.rows] == ["large", "small"]
         assert (ranking.rows[1].performance or 1.0) < 0.7 < (ranking.rows[0].performance or 0.0)
+
+
+def test_the_answer_has_the_figures_of_the_first_file_at_its_decision(run: Results) -> None:
+    ranking = rank(run)
+    known = ranking.answer_figures
+    assert known is not None
+    (state,) = [one for one in run.entries if one.candidate.id == ranking.rows[0].candidate]
+    decision, figures, _ = decide_for(run, state)
+    assert decision is not None
+    assert (known.target, known.threshold) == (decision.target, decision.threshold)
+    assert {name: figure.value for name, figure in known.figures.items()} == {
+        name: figures[name].value for name in ("sensitivity_at_decision", "specificity_at_decision")
+    }
+    said = figures_sentence(ranking)
+    assert said.startswith("Test sensitivity for 'yes' 0.")
+    assert ", specificity 0." in said
+    assert said.endswith(f"with the threshold {decision.threshold:.3f} (target: sensitivity >= 0.90).")
+    assert said in " ".join(conclusion(ranking).split())
+    assert "sensitivity" not in figures_sentence(rank(run, metric="sensitivity_at_decision")).split("(t")[0]
+
+
+def test_other_tasks_have_their_own_figures_in_the_answer(tmp_path: Path, run: Results) -> None:
+    metrics = ("quadratic_kappa", "mean_absolute_error", "mean_auroc", "mean_average_precision")
+    estimate = Estimate(value=0.5, ci=(0.4, 0.6), split="test", n=200)
+    made = results(tmp_path, entry(tmp_path, "small"))
+    (state,) = made.entries
+    assert state.artifact is not None
+    known = state.artifact.replace(performance=state.artifact.performance | dict.fromkeys(metrics, estimate))
+    rows = rank(run).rows
+    for kind, metric, word in (
+        ("ordinal", "quadratic_kappa", "Test mean absolute error"),
+        ("multilabel", "mean_auroc", "Test mean average precision 0.50 (0.40 to 0.60)."),
+        ("multiclass", "accuracy", ""),
+    ):
+        data = made.info.data.replace(task=kind, labels=("a", "b", "c"))
+        of_kind = replace(made, info=made.info.replace(data=data), entries=(replace(state, artifact=known),))
+        row = rows[0].replace(candidate=state.candidate.id)
+        ranking = rank(run).replace(
+            performance_metric=metric, positive=None, answer_figures=answer_figures((row,), of_kind)
+        )
+        said = figures_sentence(ranking)
+        assert said.startswith(word)
+        assert bool(said) == bool(word)
+    assert answer_figures((), made) is None
+
+
+def test_without_predictions_the_ranking_has_no_figures_for_the_answer(tmp_path: Path) -> None:
+    run = made(tmp_path)
+    rows = rank(run).rows
+    for path in tmp_path.rglob("predictions.npz"):
+        path.unlink()
+    assert answer_figures(rows, run) is None
+    assert figures_sentence(rank(made(tmp_path / "other")).replace(answer_figures=None)) == ""
 
 
 def test_a_budget_for_the_decisions(tmp_path: Path) -> None:
