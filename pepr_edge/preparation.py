@@ -10,7 +10,7 @@ from pathlib import Path
 from pepr_edge import __version__
 from pepr_edge import data as datasets
 from pepr_edge.bundle.write import check_bundles
-from pepr_edge.data.check import problem_lines
+from pepr_edge.data.check import has_more_copies, problem_lines
 from pepr_edge.device.facts import git_commit
 from pepr_edge.engine.job import CandidateFiles, ImageKind
 from pepr_edge.errors import RunError
@@ -200,6 +200,8 @@ def _show_data_check(run_dir: Path, prepared: Path, info: DataInfo, view: Progre
     for line in problem_lines(checked.problems):
         view.say(line)
     write_document(run_dir, DATA_CHECK, checked.model_dump_json(indent=1) + "\n")
+    if has_more_copies(checked):
+        view.say(f"{run_dir / DATA_CHECK} lists all images of each set (copies)")
     if info.skipped_images:
         write_document(run_dir, datasets.SKIPPED, (prepared / datasets.SKIPPED).read_text(encoding="utf-8"))
         view.say(f"{run_dir / datasets.SKIPPED} names the images that were left out, and why")

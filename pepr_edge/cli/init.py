@@ -13,7 +13,7 @@ from pepr_edge.cli.columns import column_option, named_columns, task_option
 from pepr_edge.cli.common import OutFileType, common, echo, print_json, say
 from pepr_edge.cli.progress import TerminalView
 from pepr_edge.data import DatasetSummary, DataSettings, summarise
-from pepr_edge.data.check import problem_lines, refuse_errors
+from pepr_edge.data.check import has_more_copies, problem_lines, refuse_errors
 from pepr_edge.data.check.look import look
 from pepr_edge.data.formats import SOURCES, expanded
 from pepr_edge.errors import PeprError, RecipeError
@@ -117,6 +117,8 @@ def _look(settings: DataSettings) -> DataCheck:
     refuse_errors(checked)
     for line in problem_lines(checked.problems):
         say(line)
+    if has_more_copies(checked):
+        say("pepr-edge data check with --copies FILE.csv lists all images of each set.")
     return checked
 
 

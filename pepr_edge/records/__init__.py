@@ -40,7 +40,7 @@ from pepr_edge.records.data import (
     SplitInfo,
     StageName,
 )
-from pepr_edge.records.data_check import Columns, DataCheck, Problem, Severity
+from pepr_edge.records.data_check import Columns, CopiedImage, CopySet, DataCheck, Problem, Severity
 from pepr_edge.records.decision import Decision
 from pepr_edge.records.evaluation import (
     MAX_LABELS,
@@ -138,6 +138,8 @@ __all__ = [
     "Candidate",
     "Colour",
     "Columns",
+    "CopiedImage",
+    "CopySet",
     "CostEstimate",
     "CostProbe",
     "Count",

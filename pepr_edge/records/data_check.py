@@ -27,6 +27,24 @@ class Problem(Record):
     remedy: str
 
 
+class CopiedImage(Record):
+    """One image of a set of copies. `label`: its class or its findings."""
+
+    image: str
+    split: Split
+    label: str
+
+
+class CopySet(Record):
+    """Images that are copies, nearly the same, or turned. `kind` is that of the problem that counts the set.
+
+    A set that counts for two problems, since its images differ in split and in label, is there twice.
+    """
+
+    kind: str
+    images: tuple[CopiedImage, ...]
+
+
 class Columns(Record):
     """The columns of a table, or the arrays of a file: those that were used, and those that were not."""
 
@@ -41,7 +59,8 @@ class DataCheck(Versioned):
     `given_splits` are defined by the data itself. `groups` is the number of groups whose images stay in one
     split; None if none are named. `sizes_px`: width and height of the smallest and the largest image.
     `split_images` are the images of each split: with several findings an image, they are not the sum of the
-    counts. `task` is the kind of the task. All is empty or None if an error made it unknown.
+    counts. `task` is the kind of the task. `copies` are all sets of images that problems count; they name
+    images, so they stay on this machine. All is empty or None if an error made it unknown.
     """
 
     name: str
@@ -58,6 +77,7 @@ class DataCheck(Versioned):
     sizes_px: tuple[tuple[Count, Count], tuple[Count, Count]] | None = None
     columns: Columns = Columns()
     problems: tuple[Problem, ...] = ()
+    copies: tuple[CopySet, ...] = ()
 
     @property
     def errors(self) -> tuple[Problem, ...]:

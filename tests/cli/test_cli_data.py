@@ -54,6 +54,31 @@ def test_json_is_a_record_with_the_agreed_keys(
     assert DataCheck.model_validate(done.document, strict=False).labels == ("no", "yes")
 
 
+def test_all_copies_are_listed_in_a_table(
+    scans: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("=copy.png", "other.png"):
+        shutil.copy(scans / "train/no/00.png", scans / "test/no" / name)
+    done = command_line.run(capsys, monkeypatch, "data", "check", "scans")
+    assert "--copies" in done.err
+    words = ("data", "check", "scans", "--copies", "copies.csv", "--json")
+    for _ in range(2):  # an earlier table of the same command is replaced
+        done = command_line.run(capsys, monkeypatch, *words)
+        assert (done.status, done.err) == (0, "")
+    rows = Path("copies.csv").read_text().splitlines()
+    assert rows[0] == "problem,set,image,split,label"
+    assert rows[1:] == [
+        "copies_across_splits,1,test/no/=copy.png,test,no",
+        "copies_across_splits,1,test/no/other.png,test,no",
+        "copies_across_splits,1,train/no/00.png,train,no",
+    ]
+    Path("copies.csv").write_text("mine")
+    done = command_line.run(capsys, monkeypatch, *words)
+    assert (done.status, done.err.count("\n")) == (1, 1)
+    assert "no earlier list" in done.err
+    assert Path("copies.csv").read_text() == "mine"
+
+
 def test_an_error_ends_with_status_1_and_is_in_the_document(
     scans: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,13 +24,15 @@ from pepr_edge.data.check import (
 )
 from pepr_edge.data.check.evidence import Evidence, Scan
 from pepr_edge.errors import DataError
-from pepr_edge.records import DataCheck, Problem
+from pepr_edge.records import CopySet, DataCheck, Problem
 
 __all__ = [
     "CHECKS",
     "Evidence",
     "Scan",
+    "copies_csv",
     "found",
+    "has_more_copies",
     "look",
     "problem_lines",
     "refuse_errors",
@@ -38,7 +40,7 @@ __all__ = [
     "understood",
 ]
 
-CHECKS: tuple[Callable[[Evidence], Iterator[Problem]], ...] = (
+CHECKS: tuple[Callable[[Evidence], Iterator[Problem | CopySet]], ...] = (
     unreadable.problems,
     copies.problems,
     near_copies.problems,
@@ -52,18 +54,25 @@ CHECKS: tuple[Callable[[Evidence], Iterator[Problem]], ...] = (
 SEVERITIES = ("error", "warning", "note")
 
 
-def found(evidence: Evidence) -> tuple[Problem, ...]:
-    """Return all problems of a dataset: errors first, then warnings, then notes."""
+def found(evidence: Evidence) -> tuple[tuple[Problem, ...], tuple[CopySet, ...]]:
+    """Return all problems of a dataset, errors first, then warnings, then notes; and all sets of copies."""
     problems = list(evidence.source.problems)
+    copied: list[CopySet] = []
     for check in CHECKS:
-        problems += check(evidence)
-    return tuple(sorted(problems, key=lambda problem: SEVERITIES.index(problem.severity)))
+        for noticed in check(evidence):
+            if isinstance(noticed, CopySet):
+                copied.append(noticed)
+            else:
+                problems.append(noticed)
+    ordered = sorted(problems, key=lambda problem: SEVERITIES.index(problem.severity))
+    return tuple(ordered), tuple(copied)
 
 
 def understood(evidence: Evidence) -> DataCheck:
     """Return what was understood of a dataset, with its problems."""
     source = evidence.source
     counts = classes.split_counts(evidence)
+    problems, copied = found(evidence)
     sizes = sorted(evidence.scan.sizes_px.values(), key=lambda size: size[0] * size[1])
     return DataCheck(
         name=source.name,
@@ -79,7 +88,8 @@ def understood(evidence: Evidence) -> DataCheck:
         channels=evidence.channels,
         sizes_px=(sizes[0], sizes[-1]) if sizes else None,
         columns=source.columns,
-        problems=found(evidence),
+        problems=problems,
+        copies=copied,
     )
 
 
@@ -109,6 +119,12 @@ def summary_lines(check: DataCheck) -> list[str]:
 def problem_lines(problems: tuple[Problem, ...]) -> list[str]:
     """Return a line for each problem, with its examples."""
     return [f"{problem.severity}: {_described(problem)}" for problem in problems]
+
+
+def has_more_copies(check: DataCheck) -> bool:
+    """True if there are images of sets of copies that the examples do not name."""
+    shown_sets = sum(len(problem.examples) for problem in check.problems)
+    return len(check.copies) > shown_sets or any(len(copied.images) > 2 for copied in check.copies)
 
 
 def _described(problem: Problem) -> str:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 from pepr_edge.data.check.evidence import Evidence
 from pepr_edge.data.findings import MAX_EXAMPLES
-from pepr_edge.records import Problem
+from pepr_edge.records import CopiedImage, CopySet, Problem, Severity
 from pepr_edge.text.units import plural
+from pepr_edge.untrusted.shown import MESSAGE_CHARACTERS, shown
 
 
-def problems(evidence: Evidence) -> Iterator[Problem]:
+def problems(evidence: Evidence) -> Iterator[Problem | CopySet]:
     """Yield copies in several splits, with several labels, and within a split."""
     by_pixels: dict[bytes, list[int]] = {}
     for index, pixels in sorted(evidence.scan.distinct.items()):
@@ -22,41 +23,68 @@ def problems(evidence: Evidence) -> Iterator[Problem]:
     reported = {indices[0] for indices in leaked + contradictory}
     others = [indices for indices in copied if indices[0] not in reported]
     if contradictory:
-        yield _contradictory(evidence, contradictory)
+        yield from _contradictory(evidence, contradictory)
     if leaked:
-        yield Problem(
-            kind="copies_across_splits",
-            severity="warning",
-            count=len(leaked),
-            examples=pairs_of(evidence, leaked, splits.__getitem__),
-            remedy=f"leakage: exact copies of {plural(len(leaked), 'image')} are in more than one split, so "
-            "test scores may be too good. " + _how_to_separate(evidence),
+        remedy = (
+            f"leakage: exact copies of {plural(len(leaked), 'image')} are in more than one split, so "
+            f"test scores may be too good. {_how_to_separate(evidence)}"
+        )
+        yield from copied_images(
+            evidence, "copies_across_splits", "warning", leaked, splits.__getitem__, remedy, "="
         )
     if others:
-        yield Problem(
-            kind="copies_in_split",
-            severity="note",
-            count=len(others),
-            examples=pairs_of(evidence, others, splits.__getitem__),
-            remedy=f"exact copies of {plural(len(others), 'image')} within a split: each counts as often as "
-            "it is there. Remove the copies if that is not meant.",
+        remedy = (
+            f"exact copies of {plural(len(others), 'image')} within a split: each counts as often as "
+            "it is there. Remove the copies if that is not meant."
         )
+        yield from copied_images(evidence, "copies_in_split", "note", others, splits.__getitem__, remedy, "=")
 
 
-def _contradictory(evidence: Evidence, groups: Sequence[Sequence[int]]) -> Problem:
+def _contradictory(evidence: Evidence, groups: Sequence[Sequence[int]]) -> Iterator[Problem | CopySet]:
     pairs = set()
     for group in groups:
         labels = {evidence.label(index) for index in group}
         pairs.add(" / ".join(sorted(labels)))
-    return Problem(
-        kind="copies_with_two_labels",
-        severity="warning",
-        count=len(groups),
-        examples=pairs_of(evidence, groups, evidence.label),
-        remedy=f"{plural(len(groups), 'picture')} with more than one label "
+    remedy = (
+        f"{plural(len(groups), 'picture')} with more than one label "
         f"({'; '.join(sorted(pairs)[:MAX_EXAMPLES])}): no model can be right on all of its copies. "
-        "Correct the labels, or remove the copies.",
+        "Correct the labels, or remove the copies."
     )
+    yield from copied_images(
+        evidence, "copies_with_two_labels", "warning", groups, evidence.label, remedy, "="
+    )
+
+
+def copied_images(
+    evidence: Evidence,
+    kind: str,
+    severity: Severity,
+    groups: Sequence[Sequence[int]],
+    value_of: Callable[[int], str],
+    remedy: str,
+    sign: str,
+) -> Iterator[Problem | CopySet]:
+    """Yield a problem that counts sets of copies, then each set with all of its images.
+
+    Args:
+        evidence: of the dataset.
+        kind, severity, remedy: of the problem.
+        groups: the indices of each set.
+        value_of: the split or the label of an image; the examples differ in it if any of the set do.
+        sign: between two images of an example.
+    """
+    examples = pairs_of(evidence, groups, value_of, sign)
+    yield Problem(kind=kind, severity=severity, count=len(groups), examples=examples, remedy=remedy)
+    for group in groups:
+        images = (
+            CopiedImage(
+                image=shown(evidence.source.name_of(index), MESSAGE_CHARACTERS),
+                split=evidence.scan.splits[index],
+                label=evidence.label(index),
+            )
+            for index in group
+        )
+        yield CopySet(kind=kind, images=tuple(images))
 
 
 def _how_to_separate(evidence: Evidence) -> str:
@@ -71,7 +99,7 @@ def different(indices: Sequence[int], value_of: Callable[[int], str]) -> bool:
 
 
 def pairs_of(
-    evidence: Evidence, groups: Sequence[Sequence[int]], value_of: Callable[[int], str], sign: str = "="
+    evidence: Evidence, groups: Sequence[Sequence[int]], value_of: Callable[[int], str], sign: str
 ) -> tuple[str, ...]:
     """Return examples of sets of images: two of each set, which differ in a value if any of the set do."""
     examples = []

@@ -7,18 +7,18 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pepr_edge.data.check.copies import different, pairs_of
+from pepr_edge.data.check.copies import copied_images, different
 from pepr_edge.data.check.evidence import Evidence, can_compare_perceptually
 from pepr_edge.data.check.similar import connect, similar_pairs, turned_pairs
 from pepr_edge.data.source import evenly_spread
-from pepr_edge.records import Problem
+from pepr_edge.records import CopySet, Problem
 from pepr_edge.text.units import plural
 
 # Each picture is compared with all others.
 MAX_IMAGES = 30_000
 
 
-def problems(evidence: Evidence) -> Iterator[Problem]:
+def problems(evidence: Evidence) -> Iterator[Problem | CopySet]:
     """Yield near copies in several splits, with several labels, and all others, as proposed groups."""
     if not can_compare_perceptually():
         yield _not_compared()
@@ -73,7 +73,7 @@ def _one_of_each(evidence: Evidence) -> list[int]:
     return sorted(first.values())
 
 
-def _across(evidence: Evidence, sets: Sequence[Sequence[int]]) -> Iterator[Problem]:
+def _across(evidence: Evidence, sets: Sequence[Sequence[int]]) -> Iterator[Problem | CopySet]:
     if sets:
         remedy = (
             f"leakage: {plural(len(sets), 'set')} of images that are nearly the same are in more than one "
@@ -83,63 +83,52 @@ def _across(evidence: Evidence, sets: Sequence[Sequence[int]]) -> Iterator[Probl
             remedy += "Give each set one group in a .csv file; a group is never divided."
         else:
             remedy += "Keep each set in one split, or let its images have one group and no split."
-        yield Problem(
-            kind="near_copies_across_splits",
-            severity="warning",
-            count=len(sets),
-            examples=pairs_of(evidence, sets, evidence.scan.splits.__getitem__, "~"),
-            remedy=remedy,
+        split_of = evidence.scan.splits.__getitem__
+        yield from copied_images(
+            evidence, "near_copies_across_splits", "warning", sets, split_of, remedy, "~"
         )
 
 
-def _contradictory(evidence: Evidence, sets: Sequence[Sequence[int]]) -> Iterator[Problem]:
+def _contradictory(evidence: Evidence, sets: Sequence[Sequence[int]]) -> Iterator[Problem | CopySet]:
     if sets:
-        yield Problem(
-            kind="near_copies_with_two_labels",
-            severity="warning",
-            count=len(sets),
-            examples=pairs_of(evidence, sets, evidence.label, "~"),
-            remedy=f"{plural(len(sets), 'set')} of images that are nearly the same have more than one label. "
-            "Look at them: correct the labels, or remove images.",
+        remedy = (
+            f"{plural(len(sets), 'set')} of images that are nearly the same have more than one label. "
+            "Look at them: correct the labels, or remove images."
+        )
+        yield from copied_images(
+            evidence, "near_copies_with_two_labels", "warning", sets, evidence.label, remedy, "~"
         )
 
 
-def _within(evidence: Evidence, sets: Sequence[Sequence[int]]) -> Iterator[Problem]:
+def _within(evidence: Evidence, sets: Sequence[Sequence[int]]) -> Iterator[Problem | CopySet]:
     if sets:
-        yield Problem(
-            kind="near_copies_in_split",
-            severity="note",
-            count=len(sets),
-            examples=pairs_of(evidence, sets, evidence.scan.splits.__getitem__, "~"),
-            remedy=f"{plural(len(sets), 'set')} of images that are nearly the same, each within one split: "
-            "with another seed they may be divided. Give each set one group in a .csv file.",
+        remedy = (
+            f"{plural(len(sets), 'set')} of images that are nearly the same, each within one split: "
+            "with another seed they may be divided. Give each set one group in a .csv file."
         )
+        split_of = evidence.scan.splits.__getitem__
+        yield from copied_images(evidence, "near_copies_in_split", "note", sets, split_of, remedy, "~")
 
 
-def _turned(evidence: Evidence, sets: Sequence[Sequence[int]]) -> Iterator[Problem]:
+def _turned(evidence: Evidence, sets: Sequence[Sequence[int]]) -> Iterator[Problem | CopySet]:
     """Yield turned copies by split. Their labels may differ: a class may be a direction."""
     split_of = evidence.scan.splits.__getitem__
     across = [members for members in sets if different(members, split_of)]
-    within = len(sets) - len(across)
     if across:
-        yield Problem(
-            kind="turned_copies_across_splits",
-            severity="warning",
-            count=len(across),
-            examples=pairs_of(evidence, across, split_of, "~"),
-            remedy=f"leakage: {plural(len(across), 'set')} of images that are the same turned or mirrored "
+        remedy = (
+            f"leakage: {plural(len(across), 'set')} of images that are the same turned or mirrored "
             "are in more than one split, as if they had been multiplied before they were divided, so test "
-            "scores may be too good. Use the originals only, or give each set one group.",
+            "scores may be too good. Use the originals only, or give each set one group."
         )
-    elif within:
-        yield Problem(
-            kind="turned_copies_in_split",
-            severity="note",
-            count=within,
-            examples=pairs_of(evidence, sets, split_of, "~"),
-            remedy=f"{plural(within, 'set')} of images that are the same turned or mirrored, each within "
-            "one split: with another seed they may be divided.",
+        yield from copied_images(
+            evidence, "turned_copies_across_splits", "warning", across, split_of, remedy, "~"
         )
+    elif sets:
+        remedy = (
+            f"{plural(len(sets), 'set')} of images that are the same turned or mirrored, each within "
+            "one split: with another seed they may be divided."
+        )
+        yield from copied_images(evidence, "turned_copies_in_split", "note", sets, split_of, remedy, "~")
 
 
 def _not_compared() -> Problem:

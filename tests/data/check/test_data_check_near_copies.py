@@ -58,7 +58,15 @@ def test_three_near_copies_are_one_set(tmp_path, check):
     root = made_images.folder(tmp_path / "d", SPLITS)
     jpeg(made_images.picture(0)).save(root / "val/no/x.png")
     brighter(made_images.picture(0)).save(root / "test/no/x.png")
-    assert check(root).problem("near_copies_across_splits")["count"] == 1
+    done = check(root)
+    assert done.problem("near_copies_across_splits")["count"] == 1
+    [copied] = done.document["copies"]
+    assert copied["kind"] == "near_copies_across_splits"
+    assert [(one["image"], one["split"], one["label"]) for one in copied["images"]] == [
+        ("test/no/x.png", "test", "no"),
+        ("train/no/00.png", "train", "no"),
+        ("val/no/x.png", "val", "no"),
+    ]
 
 
 def scanned(pictures: list[Image.Image]) -> Scan:
