@@ -36,6 +36,7 @@ from pepr_edge.text.units import (
     mib,
     ms,
     performance,
+    percent,
     plural,
     score,
     significant,
@@ -211,7 +212,7 @@ def _against_float32(quality: Quality | None) -> str:
     if quality.note:
         text += f" **Not shown**: {plain(quality.note)}."
     elif quality.shown:
-        text += f" That it keeps {quality.threshold:.1%} of them is shown with 95 % confidence."
+        text += f" That it keeps {percent(quality.threshold, 1)} of them is shown with 95 % confidence."
     return f"{text}\n\n"
 
 

@@ -171,14 +171,14 @@ def _document(
 def _text(document: dict[str, Any]) -> list[str]:
     """Return the lines for the terminal."""
     from pepr_edge.text.tables import aligned_table
-    from pepr_edge.text.units import printable
+    from pepr_edge.text.units import percent, printable
 
     parameters = ", ".join(f"{name} {value:g}" for name, value in document["parameters"].items())
     rows = [("set", "energy", "regret", "rank", "started", "finished", "choice")]
     for row in document["sets"]:
         cells = (
             printable(row["set"]),
-            f"{row['energy_fraction']:.1%}",
+            percent(row["energy_fraction"], 1),
             _number(row["regret"], ".4f"),
             _number(row["rank"], "g"),
             f"{row['started']:g}",
@@ -187,7 +187,7 @@ def _text(document: dict[str, Any]) -> list[str]:
         )
         rows.append(cells)
     mean_regret = _number(document["mean_regret"], ".4f")
-    mean = ("mean", f"{document['mean_energy_fraction']:.1%}", mean_regret)
+    mean = ("mean", percent(document["mean_energy_fraction"], 1), mean_regret)
     lines = aligned_table([*rows, mean], "lrrrrrl")
     return [f"policy {document['policy']}: {parameters}", "", *lines]
 

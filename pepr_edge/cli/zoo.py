@@ -26,6 +26,7 @@ from pepr_edge.errors import InvalidMeasurement
 from pepr_edge.run_dir.owned import check_replaceable
 from pepr_edge.run_dir.store import write_text
 from pepr_edge.text.tables import aligned_table
+from pepr_edge.text.units import percent
 from pepr_edge.zoo import Architecture, architectures
 
 if TYPE_CHECKING:
@@ -187,7 +188,7 @@ def _check_cells(row: CheckRow) -> tuple[str, ...]:
         row.architecture,
         str(row.image_size_px or MISSING),
         row.exporter or MISSING,
-        MISSING if row.decisions_agree is None else f"{row.decisions_agree:.0%}",
+        MISSING if row.decisions_agree is None else percent(row.decisions_agree),
         _ms(row.fp32_latency_s),
         _ms(row.int8_latency_s),
         row.status,

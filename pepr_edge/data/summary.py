@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pepr_edge.data.source import SPLITS
 from pepr_edge.records import DataInfo
+from pepr_edge.text.units import percent
 
 # What the labels are called; otherwise classes.
 NAMES_OF_LABELS = {"ordinal": "grades", "multilabel": "findings"}
@@ -29,11 +30,11 @@ def _baseline(info: DataInfo) -> str:
     if info.kind == "multilabel":
         return (
             "baseline: the more frequent answer to each finding, present or absent, is right in "
-            f"{info.majority_baseline:.1%} of all answers on the test images"
+            f"{percent(info.majority_baseline, 1)} of all answers on the test images"
         )
     train_counts = info.splits["train"].class_counts
     majority = info.labels[train_counts.index(max(train_counts))]
     return (
         f"majority-class baseline: always answering {majority!r} is right on "
-        f"{info.majority_baseline:.1%} of the test images"
+        f"{percent(info.majority_baseline, 1)} of the test images"
     )

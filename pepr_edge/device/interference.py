@@ -147,7 +147,7 @@ def steal(measured: DeviceProfile) -> Warnings:
     if share <= MAX_STEAL_SHARE:
         return {}
     advice = "measure again when the host is quiet, or on a real device"
-    return {"steal": f"other virtual machines took {share:.0%} of the CPU time: {advice}"}
+    return {"steal": f"other virtual machines took {100 * share:.0f} % of the CPU time: {advice}"}
 
 
 def limit(measured: DeviceProfile) -> Warnings:

@@ -18,6 +18,7 @@ from pepr_edge.scoring.intervals import estimate, resample_counts
 from pepr_edge.scoring.metrics import metric, resampled
 from pepr_edge.scoring.resampling import Counts
 from pepr_edge.tasks import DEFAULT_TASK, Rule, TaskKind, agree_by, task_of
+from pepr_edge.text.units import percent
 
 # Reported, not part of the gate: int8 may keep every decision and still degrade the probabilities.
 REPORTED = ("accuracy", "auroc", "expected_calibration_error")
@@ -101,13 +102,13 @@ def is_lost(share: KeptShare, threshold: float) -> bool:
 
 def _loss(shares: dict[str, KeptShare], threshold: float, images: int) -> str:
     lost = [
-        f"{name} is {share.value:.1%} of float32's (with 95 % confidence at most {share.upper:.1%})"
+        f"{name} is {percent(share.value, 1)} of float32's (with 95 % confidence at most {percent(share.upper, 1)})"
         for name, share in shares.items()
         if is_lost(share, threshold)
     ]
     if not lost:
         return ""
-    return f"{' and '.join(lost)} on {images} validation images, expected at least {threshold:.1%}"
+    return f"{' and '.join(lost)} on {images} validation images, expected at least {percent(threshold, 1)}"
 
 
 def kept_share(
@@ -217,8 +218,8 @@ def _is_same(*pairs: LogitPair) -> bool:
 def _note(found: Agreement, threshold: float) -> str:
     low = math.floor(1000 * found.low) / 10
     text = (
-        f"that it keeps {threshold:.1%} of float32's decisions could not be shown on {found.images} images: "
-        f"{found.flips} differ, so with 95 % confidence at least {low:.1f}% agree"
+        f"that it keeps {percent(threshold, 1)} of float32's decisions could not be shown on {found.images} images: "
+        f"{found.flips} differ, so with 95 % confidence at least {low:.1f} % agree"
     )
     if found.comparable:
         return text

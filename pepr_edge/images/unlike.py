@@ -59,7 +59,9 @@ def unlike(image: Image.Image, pixels: NDArray[np.uint8], limits: ImageLimits) -
         return None
     share = coloured_share(image)
     if limits.colour == "grey" and share > COLOURED_SHARE:
-        return Unlike("colour", f"a colour image ({share:.0%} of it), and the training images are grey")
+        return Unlike(
+            "colour", f"a colour image ({100 * share:.0f} % of it), and the training images are grey"
+        )
     if limits.colour == "colour" and share == 0:
         return Unlike("colour", "without colour, and the training images have colour")
     return None

@@ -13,6 +13,7 @@ from typing import Literal
 from pepr_edge.measure.job import MeasurementRules
 from pepr_edge.records import RulesName, Sustained, Validity
 from pepr_edge.scoring.percentiles import overlatency_allowed, p90_interval
+from pepr_edge.text.units import percent
 
 FULL = MeasurementRules(warmup_runs=10, warmup_s=2.0, queries=1024, duration_s=60.0, cap_s=600.0)
 QUICK = FULL._replace(queries=128, duration_s=10.0)
@@ -177,10 +178,10 @@ def _drift(latencies_s: Sequence[float], blocks: Sequence[int]) -> str | None:
     last_s = thirds.last_third_s
     if abs(last_s - first_s) <= MAX_DRIFT * first_s:
         return None
-    change = f"{last_s / first_s - 1:+.0%}" if first_s > 0 else "from 0"
+    change = f"{100 * (last_s / first_s - 1):+.0f} %" if first_s > 0 else "from 0"
     return (
         f"drift: median {first_s * 1e3:.3g} ms in the first third, {last_s * 1e3:.3g} ms in the last "
-        f"({change}, expected at most {MAX_DRIFT:.0%}). "
+        f"({change}, expected at most {percent(MAX_DRIFT)}). "
         "Close other programs, plug the device in, let it cool, and measure again."
     )
 
@@ -191,7 +192,7 @@ def reference_drift(before_s: float, now_s: float) -> str | None:
         return None
     return (
         f"drift: the same model took {before_s * 1e3:.3g} ms with the first group of models and "
-        f"{now_s * 1e3:.3g} ms with this one (expected at most {MAX_DRIFT:.0%} apart). "
+        f"{now_s * 1e3:.3g} ms with this one (expected at most {percent(MAX_DRIFT)} apart). "
         "Close other programs, plug the device in, let it cool, and measure again."
     )
 

@@ -36,6 +36,7 @@ from pepr_edge.text.units import (
     duration,
     mib,
     ms,
+    percent,
     plural,
     printable,
     resource,
@@ -285,9 +286,8 @@ def _validity(validity: Validity) -> Cell:
 def rules_text(name: RulesName) -> str:
     """Return how long the rules measure at least: `1024 inferences and 60 s`."""
     if name == "adaptive":
-        return (
-            f"{RULES[name].queries} inferences, until p90 is known to {PRECISION:.0%} or its place is certain"
-        )
+        known = percent(PRECISION)
+        return f"{RULES[name].queries} inferences, until p90 is known to {known} or its place is certain"
     return f"{RULES[name].queries} inferences and {RULES[name].duration_s:g} s"
 
 

@@ -8,7 +8,7 @@ from pepr_edge.export.options import settings_text
 from pepr_edge.records import Artifact, Quality, SettingsTrial, VariantTrial
 from pepr_edge.report.tables import NOT_MEASURED, Cell, ReportTable, number
 from pepr_edge.text.rows import short_names
-from pepr_edge.text.units import metric, mib, ms, printable
+from pepr_edge.text.units import metric, mib, ms, percent, printable
 
 KINDS = {"chosen": "good", "quality": "bad", "memory": "bad", "failed": "bad"}
 NO_REMEDY = "as asked"
@@ -86,4 +86,4 @@ def _kept(quality: Quality | None) -> Cell:
     if quality is None or not quality.kept:
         return NOT_MEASURED
     name, share = min(quality.kept.items(), key=lambda item: item[1])
-    return Cell(f"{share:.1%}", "number" if quality.passed else "bad", share, detail=metric(name))
+    return Cell(percent(share, 1), "number" if quality.passed else "bad", share, detail=metric(name))

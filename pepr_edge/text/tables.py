@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pepr_edge.untrusted.shown import shown
 
 WIDTH = 100  # characters per line
+JOINED = "\0"  # stands for a space at which no line ends
 MAX_CELL = 1000  # characters of a wrapped cell, which may be a reason of several sentences
 
 
@@ -48,8 +49,18 @@ def wrapped_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[
 
 
 def wrapped(text: str, first: str = "", rest: str = "  ") -> list[str]:
-    """Return a sentence in lines of at most WIDTH characters; `first` and `rest` are their indents."""
-    return textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False)
+    """Return a sentence in lines of at most WIDTH characters; `first` and `rest` are their indents.
+
+    A per cent sign stays beside its number.
+    """
+    lines = textwrap.wrap(
+        text.replace(" %", f"{JOINED}%"),
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_on_hyphens=False,
+    )
+    return [line.replace(JOINED, " ") for line in lines]
 
 
 def clip(text: str, width: int) -> str:

@@ -107,9 +107,11 @@ def image_count(number: float) -> str:
     return "1 image" if rounded == 1 else f"{rounded:,} images"
 
 
-def percent(share: float | None) -> str:
-    """Format a share as whole per cent; a share above 0 never reads as 0 %."""
+def percent(share: float | None, decimals: int = 0) -> str:
+    """Format a share as per cent; in whole per cent, a share above 0 never reads as 0 %."""
     value = 100 * (share or 0.0)
+    if decimals:
+        return f"{value:.{decimals}f} %"
     return "<1 %" if 0 < value < 1 else f"{value:.0f} %"
 
 

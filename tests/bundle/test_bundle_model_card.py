@@ -123,7 +123,10 @@ def test_a_model_no_better_than_guessing_has_a_warning() -> None:
 
 @pytest.mark.parametrize(
     ("training", "note", "expected"),
-    [(900, "", "0% of them is shown"), (400, "could not be shown on 500 images", "**Not shown**: could not")],
+    [
+        (900, "", "0 % of them is shown"),
+        (400, "could not be shown on 500 images", "**Not shown**: could not"),
+    ],
 )
 def test_the_agreement_with_float32_is_stated(training: int, note: str, expected: str) -> None:
     quality = Quality(

@@ -7,7 +7,7 @@ def test_describe_a_dataset(tmp_path):
     assert sizes == "phantom: 100 grey images: train 65, val 15, test 20"
     assert classes == "2 classes: benign 60, malignant 40"
     assert "'benign'" in baseline
-    assert "60.0%" in baseline
+    assert "60.0 %" in baseline
 
 
 def test_the_fraction_is_shown(tmp_path):

@@ -101,7 +101,7 @@ def test_what_the_hypervisor_took() -> None:
     profile = tiny_bundle.profile("0" * 64)  # 128 latencies of 1 ms on 2 cores
     assert warnings_of(measured=profile.model_copy(update={"steal_s": 0.005, "paced_s": None})) == []
     (warning,) = warnings_of(measured=profile.model_copy(update={"steal_s": 0.0256}))
-    assert "took 10% of the CPU time" in warning
+    assert "took 10 % of the CPU time" in warning
     # In paced load the measurement takes longer than its latencies.
     assert warnings_of(measured=profile.model_copy(update={"steal_s": 0.0256, "paced_s": 0.1})) == []
 

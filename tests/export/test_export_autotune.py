@@ -57,7 +57,7 @@ def test_a_variant_that_loses_quality_is_rejected_and_fallbacks_are_tried(
     trials = by_name(result)
     assert result.variant == "int8_mixed"
     assert trials["int8_static"].outcome == "quality"
-    assert "accuracy is 77.5%" in trials["int8_static"].reason
+    assert "accuracy is 77.5 %" in trials["int8_static"].reason
     assert trials["int8_static"].quality is not None
     assert trials["int8_static"].quality.flips.count == 9
     assert trials["int8_inputs"].outcome == "slower"
@@ -114,7 +114,7 @@ def test_a_slower_variant_that_loses_quality_triggers_no_fallback(on: Callable[.
     device = Device({**FP32, "int8_static onnxruntime": 30.0}, flipped={"int8_static onnxruntime": 9})
     trial = by_name(on(device))["int8_static"]
     assert trial.outcome == "slower"
-    assert re.search(r"10 times as long.*; and accuracy is 77\.5%", trial.reason)
+    assert re.search(r"10 times as long.*; and accuracy is 77\.5 %", trial.reason)
     assert "int8_mixed" not in device.made
 
 

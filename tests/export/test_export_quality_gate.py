@@ -64,7 +64,7 @@ def test_one_image_shows_no_loss_but_several_of_a_rare_class_do() -> None:
     quality = judged(logits_of(LABELS, wrong=5, of=1))
     assert not quality.passed
     assert quality.kept_upper["balanced_accuracy"] < 0.99
-    assert re.search("balanced_accuracy is 87.5% .* 200 .* 99.0%", quality.reason)
+    assert re.search("balanced_accuracy is 87.5 % .* 200 .* 99.0 %", quality.reason)
     assert quality.flips.count == 5
     assert quality.flips.ci[0] < 5 / 200 < quality.flips.ci[1]
 
@@ -117,7 +117,7 @@ def test_agreement_is_shown_by_enough_images(
     assert quality.shown == shown
     assert (quality.note == "") == shown
     if not shown:
-        assert re.search(f"99.0% .* not be shown on {counted[1]} images: {counted[0]} differ", quality.note)
+        assert re.search(f"99.0 % .* not be shown on {counted[1]} images: {counted[0]} differ", quality.note)
 
 
 def test_logits_that_are_the_same_need_no_number_of_images() -> None:

@@ -156,7 +156,9 @@ def test_data_settings_of_the_base_are_not_taken_over() -> None:
 
 def test_few_validation_images_are_mentioned() -> None:
     few = replace(SUMMARY, images={**SUMMARY.images, "val": 50})
-    assert "50 validation images a single decision is 2.0%" in drafted(few).reasons["export.keep_performance"]
+    assert (
+        "50 validation images a single decision is 2.0 %" in drafted(few).reasons["export.keep_performance"]
+    )
     assert "single decision" not in drafted().reasons["export.keep_performance"]
 
 

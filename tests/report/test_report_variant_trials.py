@@ -56,8 +56,8 @@ def test_every_trial_is_a_row_with_its_outcome_and_reason() -> None:
     assert "99.5 %" in table.caption
     texts = [[cell.text for cell in row] for row in table.rows]
     assert texts[0][1:4] == ["fp32", "chosen", "2.00 ms"]
-    assert texts[0][5:9] == ["openvino, 1 thread", "100.0%", "3 of 100", "1.00 MiB"]
-    assert texts[1][6] == "90.0%"
+    assert texts[0][5:9] == ["openvino, 1 thread", "100.0 %", "3 of 100", "1.00 MiB"]
+    assert texts[1][6] == "90.0 %"
     assert table.rows[1][1].detail == "only Conv"
     assert [row[2].kind for row in table.rows] == ["good", "bad", "text"]
     assert [cell.kind for cell in table.rows[2][3:9]] == ["missing"] * 6

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pepr_edge.text.tables import WIDTH, aligned_table, clip, clip_middle, wrapped_table
+from pepr_edge.text.tables import WIDTH, aligned_table, clip, clip_middle, wrapped, wrapped_table
 
 
 def test_columns_are_as_wide_as_their_longest_cell() -> None:
@@ -17,6 +17,11 @@ def test_the_last_column_is_wrapped() -> None:
     assert all(len(line) <= WIDTH for line in lines)
     assert sum(line.count("word") for line in lines) == 40
     assert lines[2].startswith("      word")
+
+
+def test_a_per_cent_sign_stays_beside_its_number() -> None:
+    lines = wrapped("x" * (WIDTH - 3) + " 95 % of all")
+    assert lines == ["x" * (WIDTH - 3), "  95 % of all"]
 
 
 def test_clip_marks_the_cut_at_the_end() -> None:

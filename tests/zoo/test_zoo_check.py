@@ -287,7 +287,7 @@ def test_the_page_has_one_row_each_and_names_failures() -> None:
     assert "| repvgg_a2 | 64 px | from 32 px | 1.0 M (2.0 M in training) | torchscript |" in page
     assert re.search("4.0 s .* 7 s at most", page)
     cells = (
-        "resnet18d | 64 px | from 32 px | 1.0 M | torchscript | yes | 1e-05 | yes | 94% | 2.00 | 1.00 | 3.0"
+        "resnet18d | 64 px | from 32 px | 1.0 M | torchscript | yes | 1e-05 | yes | 94 % | 2.00 | 1.00 | 3.0"
     )
     assert f"| {cells} |" in page
     assert "| dla34 | 64 px | multiples of 32 px | 1.0 M | - | FAILED | - | FAILED | - | - | - | - |" in page

@@ -16,6 +16,7 @@ from pepr_edge.recipe.settings import choose as choose_settings
 from pepr_edge.records import RunSettings
 from pepr_edge.tasks import TaskKind, positive_class, task_of
 from pepr_edge.tasks.refer import fewest_images
+from pepr_edge.text.units import percent
 from pepr_edge.untrusted.documents import name_fault
 
 _NUMBER = re.compile(r"\d+")
@@ -261,7 +262,7 @@ def _imbalance(summary: DatasetSummary) -> Iterator[_Choice]:
         yield _Choice("train.class_balanced", True, reason)
         share = largest / summary.total
         reason = (
-            f"Always answering {most_frequent!r} is right on {share:.0%} of the images: "
+            f"Always answering {most_frequent!r} is right on {percent(share)} of the images: "
             "accuracy alone would hide errors in a rare class."
         )
         yield _Choice("score.performance", "balanced_accuracy", reason)
@@ -277,7 +278,7 @@ def _gate_reason(summary: DatasetSummary, base: Recipe) -> str:
     reason = "A file that is shown to keep less than this share of float32's performance is rejected."
     if images * (1 - base.export.keep_performance) < 1:
         reason += (
-            f" With {images} validation images a single decision is {1 / images:.1%}, which shows no loss: "
+            f" With {images} validation images a single decision is {percent(1 / images, 1)}, which shows no loss: "
             "agreement with float32 is looked at on training images too."
         )
     return reason

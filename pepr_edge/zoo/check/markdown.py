@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from pepr_edge import zoo
 from pepr_edge.export.quantise import AS_ASKED
+from pepr_edge.text.units import percent
 from pepr_edge.zoo.check.row import CheckRow
 
 MISSING = "-"
@@ -112,7 +113,7 @@ def _cells(row: CheckRow) -> tuple[str, ...]:
         "yes" if row.dynamic_batch else "FAILED",
         _cell(parity, lambda spreads: f"{spreads:.0e}"),
         "yes" if row.int8_latency_s is not None else "FAILED",
-        _cell(row.decisions_agree, lambda share: f"{share:.0%}"),
+        _cell(row.decisions_agree, percent),
         _cell(row.fp32_latency_s, _ms),
         _cell(row.int8_latency_s, _ms),
         _cell(_export_and_quantise_s(row), lambda seconds: f"{seconds:.1f}"),
