@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -284,12 +283,16 @@ def _weights(text: str | None, resources: Columns) -> dict[str, float]:
 
 
 def _number(text: str) -> float | None:
+    from pepr_edge.tables.columns import MAX_IMAGES
+
     try:
         value = float(text)
     except ValueError:
         return None
-    if not (math.isfinite(value) and value >= 1):
-        raise click.UsageError(f"--images {text}: expected a number >= 1, or a column.")
+    if not 1 <= value <= MAX_IMAGES:
+        raise click.UsageError(
+            f"--images {text}: expected a number >= 1, at most {MAX_IMAGES:g}, or a column."
+        )
     return value
 
 

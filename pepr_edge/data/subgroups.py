@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from pepr_edge.data.source import DataSettings, ImageSource, Indices
+from pepr_edge.data.source import NO_COLUMNS, DataSettings, ImageSource, Indices
 from pepr_edge.errors import DataError
 from pepr_edge.records import MIN_CELL, GroupValues
 from pepr_edge.untrusted.shown import is_plain, shown
@@ -36,11 +36,17 @@ def check_groups(source: str, column: str, values: Sequence[str]) -> None:
 
 
 def check_format(source: ImageSource, settings: DataSettings) -> ImageSource:
-    """Return a source that has the subgroups of its settings.
+    """Return a source that has the columns and subgroups of its settings.
 
     Raises:
         DataError: its format has no columns.
     """
+    if settings.columns and source.columns == NO_COLUMNS:
+        listed = ", ".join(f"{role} = {shown(name)!r}" for role, name in settings.columns.items())
+        raise DataError(
+            f"{source.name}: columns {listed}, but only a table (.csv) has columns. Give the table, or leave "
+            "the columns out."
+        )
     if settings.subgroups and not source.subgroups:
         listed = ", ".join(f'"{shown(name)}"' for name in settings.subgroups)
         raise DataError(

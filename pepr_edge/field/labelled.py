@@ -62,6 +62,11 @@ def read_labelled(data: Path, named: Mapping[str, str] | None = None) -> Labelle
     """
     name = str(data)
     if is_dir(name):
+        if named:
+            raise DataError(
+                f"{shown(name)}: a folder, and --column names columns, which only a .csv file has. Give the "
+                "file, or leave --column out."
+            )
         return _of_folder(data)
     if data.suffix.lower() in TABLES and is_file(name):
         return _of_table(data, named or {})

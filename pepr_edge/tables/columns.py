@@ -13,7 +13,9 @@ from pepr_edge.scoring.bounds import Reference
 from pepr_edge.scoring.pepr import Array, Normalise, proportions
 from pepr_edge.tables.csv_rows import Chunk, CsvTable, Progress, chunks, numbers, performances, resources
 
-EXPECTED_IMAGES = "a number of images >= 1."
+# Beyond it, whole numbers are not exact.
+MAX_IMAGES = 1e15
+EXPECTED_IMAGES = f"a number of images >= 1, at most {MAX_IMAGES:g}."
 
 Index = NDArray[np.int64]
 
@@ -154,6 +156,10 @@ def _names(task: ScoreTask, chunk: Chunk) -> list[str]:
 
 
 def _images(task: ScoreTask, chunk: Chunk) -> Array:
-    if task.images_column is not None:
-        return numbers(task.table, chunk, task.images_column, EXPECTED_IMAGES)
+    column = task.images_column
+    if column is not None:
+        images = numbers(task.table, chunk, column, EXPECTED_IMAGES)
+        for row in np.flatnonzero(images > MAX_IMAGES).tolist():
+            raise task.table.fault(chunk.start + row, column, chunk.cells[column][row], EXPECTED_IMAGES)
+        return images
     return np.full(len(chunk), np.nan if task.images is None else task.images)

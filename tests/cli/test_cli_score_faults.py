@@ -172,7 +172,7 @@ def test_names_cannot_break_the_text(score: Score) -> None:
         (
             SMALL,
             (*E, "--images", "latency_s"),
-            "t.csv line 4: latency_s = '', expected a number of images >= 1.",
+            "t.csv line 4: latency_s = '', expected a number of images >= 1",
         ),
         (SMALL, (*E, "--reference", "none.json"), "none.json: no such file"),
     ],

@@ -28,6 +28,9 @@ def site(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = Path(shutil.copytree(home, tmp_path_factory.mktemp("tables") / "here"))
     for number in range(IMAGES):
         tiny_bundle.image(folder / f"{number}.png", number)
+        of_class = folder / "images" / LABELS[number] / f"{number}.png"
+        of_class.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(folder / f"{number}.png", of_class)
     return folder
 
 
@@ -151,6 +154,8 @@ OPTIONS: dict[str, tuple[tuple[str, ...], int, str]] = {
     "a report over the table": ((*EVALUATE, "--out", "site.csv"), 1, "site.csv"),
     "a report into the bundle": ((*EVALUATE, "--out", f"{BUNDLE}/r.json"), 1, ""),
     "a report over the model": ((*EVALUATE, "--out", f"{BUNDLE}/model.onnx", "--force"), 1, ""),
+    "columns of a folder": (("data", "check", "images", "--column", "label=sex"), 1, "only a table"),
+    "columns of a site's folder": (("evaluate", BUNDLE, "images", "--column", "label=sex"), 1, "--column"),
     "no data": (("evaluate", BUNDLE, "none"), 1, "no such"),
     "the root as data": (("evaluate", BUNDLE, "/proc/self/fd"), 1, ""),
     "data of no name": (("evaluate", BUNDLE, ""), 1, "empty"),
@@ -226,6 +231,14 @@ SCORES: dict[str, tuple[bytes, str | None]] = {
     "a name of 100,000 letters": (b"model,accuracy,energy\n" + b"n" * 100_000 + b",0.5,1\nb,0.6,2\n", None),
     "a name that is a formula": (b"model,accuracy,energy\n=cmd|' /C calc'!A0,0.5,1\nb,0.6,2\n", None),
 }
+IMAGE_NUMBERS: dict[str, tuple[str, str, int, str]] = {
+    "1e308 images": ("1e308", "1", 2, "1e+15"),
+    "10^30 images": ("1" + "0" * 30, "1", 2, "1e+15"),
+    "images that are NaN": ("nan", "1", 2, "1e+15"),
+    "a column of 1e308 images": ("images", "1e308", 1, "1e+15"),
+    "a column of infinite images": ("images", "inf", 1, "1e+15"),
+    "a column of no images": ("images", "0", 1, "1e+15"),
+}
 COMPARE = ("compare", "t.csv:a", "t.csv:b")
 REPLAY = ("search", "replay", "t.csv")
 SCORE = ("score", "t.csv", "--performance", "accuracy", "--resource", "E=energy", "--out", "s.csv")
@@ -266,6 +279,16 @@ ROWS = {
         for name, (words, status, word) in OPTIONS.items()
     },
     **result_rows(),
+    **{
+        f"score: {name}": Row(
+            (*SCORE, "--baseline", "0.5", "--images", images),
+            status,
+            word,
+            "t.csv",
+            write(f"model,accuracy,energy,images\na,0.9,1,{cell}\nb,0.8,2,9\n".encode()),
+        )
+        for name, (images, cell, status, word) in IMAGE_NUMBERS.items()
+    },
     **{
         f"matrix, {name}": Row(
             ("data", "check", "m.npz"), (0, 1) if word is None else 1, word or "", "m.npz", spoil
