@@ -102,7 +102,8 @@ def is_lost(share: KeptShare, threshold: float) -> bool:
 
 def _loss(shares: dict[str, KeptShare], threshold: float, images: int) -> str:
     lost = [
-        f"{name} is {percent(share.value, 1)} of float32's (with 95 % confidence at most {percent(share.upper, 1)})"
+        f"{name} is {percent(share.value, 1)} of float32's "
+        f"(with 95 % confidence at most {percent(share.upper, 1)})"
         for name, share in shares.items()
         if is_lost(share, threshold)
     ]
@@ -218,8 +219,8 @@ def _is_same(*pairs: LogitPair) -> bool:
 def _note(found: Agreement, threshold: float) -> str:
     low = math.floor(1000 * found.low) / 10
     text = (
-        f"that it keeps {percent(threshold, 1)} of float32's decisions could not be shown on {found.images} images: "
-        f"{found.flips} differ, so with 95 % confidence at least {low:.1f} % agree"
+        f"that it keeps {percent(threshold, 1)} of float32's decisions could not be shown on "
+        f"{found.images} images: {found.flips} differ, so with 95 % confidence at least {low:.1f} % agree"
     )
     if found.comparable:
         return text

@@ -278,8 +278,8 @@ def _gate_reason(summary: DatasetSummary, base: Recipe) -> str:
     reason = "A file that is shown to keep less than this share of float32's performance is rejected."
     if images * (1 - base.export.keep_performance) < 1:
         reason += (
-            f" With {images} validation images a single decision is {percent(1 / images, 1)}, which shows no loss: "
-            "agreement with float32 is looked at on training images too."
+            f" With {images} validation images a single decision is {percent(1 / images, 1)}, "
+            "which shows no loss: agreement with float32 is looked at on training images too."
         )
     return reason
 
