@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+import html
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -34,6 +35,8 @@ from pepr_edge.untrusted.onnx_check import MODEL_BYTES
 WEB = Path(pepr_edge.web.__file__).parent
 FRAME = "frame.html"
 STYLE = "style.css"
+TEXTS = "texts"
+ENGLISH = "en"
 MAIN = "page"
 # The decisions that the page can make.
 KINDS = ("argmax", "threshold", "median", "thresholds")
@@ -87,7 +90,27 @@ def page(bundles: Iterable[Path], runtime: Mapping[str, ProviderFiles], made: st
         "forms": forms,
     }
     blocks.html.append(block("kit", json.dumps(kit).encode()))
+    blocks.html.append(_texts_block())
     return _filled(script(), "".join(blocks.html))
+
+
+def texts() -> dict[str, dict[str, Any]]:
+    """Return the tables of the page's texts by language, English first."""
+    paths = sorted((WEB / TEXTS).glob("*.json"), key=lambda path: (path.stem != ENGLISH, path.stem))
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths}
+
+
+def _texts_block() -> str:
+    """Return the texts as a block that is not compressed: a browser that cannot unpack is told so in them."""
+    document = json.dumps(texts()).replace("<", "\\u003c")
+    return f'<script type="application/json" id="{TEXTS}">{document}</script>\n'
+
+
+def _paragraphs(key: str) -> str:
+    """Return a text in all languages, for where no script chooses one."""
+    return "".join(
+        f'<p lang="{code}">{html.escape(str(table[key]))}</p>\n' for code, table in texts().items()
+    )
 
 
 def script() -> str:
@@ -123,6 +146,7 @@ def _filled(code: str, blocks: str) -> str:
         )
     )
     parts = {"policy": policy, "style": style, "script": code, "blocks": blocks}
+    parts |= {"starting": _paragraphs("starting"), "noscript": _paragraphs("noScript")}
     frame = (WEB / FRAME).read_text(encoding="utf-8")
     # Split at the names: what is filled in is not looked at again.
     pieces = re.split(r"\{\{(\w+)\}\}", frame)

@@ -26,9 +26,7 @@ export function fromBase64(text) {
  */
 export async function inflate(packed, format, limit, mayEndEarly = false) {
   if (typeof DecompressionStream === "undefined") {
-    throw new PageError(
-      "this browser cannot unpack files (DecompressionStream is missing). Use a version of 2023 or later.",
-    );
+    throw new PageError("noUnpacking");
   }
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream(format));
   const reader = stream.getReader();

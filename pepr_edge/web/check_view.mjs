@@ -2,8 +2,8 @@
 
 import { clockStepS, hasWebGpu, thisDevice } from "./device.mjs";
 import { button, element, pause, statusLine, table } from "./dom.mjs";
+import { errorLine } from "./errors.mjs";
 import { usableThreads } from "./runtime.mjs";
-import { shownMs } from "./rules.mjs";
 import { formName } from "./state.mjs";
 import { short, text } from "./texts.mjs";
 
@@ -72,7 +72,7 @@ function resultsTable(entries) {
 function resultRow(entry) {
   const { test, fault } = entry;
   if (test === null) {
-    return [formName(entry), element("span", { class: "bad" }, text("failed")), fault, ""];
+    return [formName(entry), element("span", { class: "bad" }, text("failed")), errorLine(fault), ""];
   }
   const verdict = element("span", { class: test.passed ? "good" : "bad" }, text(test.passed ? "passed" : "failed"));
   const novelty = test.noveltyAgrees === false ? ` ${text("noveltyDiffers")}` : "";
@@ -99,7 +99,7 @@ async function describe(state) {
       cores: device.cores,
       threads: usableThreads(),
     }),
-    `${text("clockLine", { step: shownMs(step) })}${step > COARSE_S ? ` ${text("coarseLine")}` : ""}`,
+    `${text("clockLine", { step: { seconds: step } })}${step > COARSE_S ? ` ${text("coarseLine")}` : ""}`,
   ];
   if ("webgpu" in state.kit.providers) {
     lines.push(text((await hasWebGpu()) ? "webgpuYes" : "webgpuNo"));

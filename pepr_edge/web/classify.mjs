@@ -21,13 +21,13 @@ import { percent, short, text } from "./texts.mjs";
 export async function classify(session, file) {
   const { form } = session;
   if (file.size > MAX_FILE_BYTES) {
-    throw new PageError(`larger than ${MAX_FILE_BYTES >> 20} MiB. Make it smaller.`);
+    throw new PageError("fileTooLarge", { limit: MAX_FILE_BYTES >> 20 });
   }
   let bytes;
   try {
     bytes = new Uint8Array(await file.arrayBuffer());
   } catch {
-    throw new PageError("cannot be read. Choose it again.");
+    throw new PageError("fileUnreadable");
   }
   const picture = await decode(bytes);
   const pixels = toPixels(picture, form.preprocess);

@@ -17,11 +17,11 @@ const MAX_TABLE_BYTES = 1 << 25;
  * @returns {Promise<Table>}
  */
 export async function readTable(file, wanted) {
-  const name = shownName(file.name);
+  const table = shownName(file.name);
   if (file.size > MAX_TABLE_BYTES) {
-    throw new PageError(`${name}: larger than ${MAX_TABLE_BYTES >> 20} MiB, expected a list of images.`);
+    throw new PageError("tableTooLarge", { table, limit: MAX_TABLE_BYTES >> 20 });
   }
-  const content = decoded(new Uint8Array(await file.arrayBuffer()), name);
+  const content = decoded(new Uint8Array(await file.arrayBuffer()), table);
   const given = /^"?sep=(.)"?\r?\n/i.exec(content);
   const body = given ? content.slice(given[0].length) : content;
   const separator = given ? given[1] : bestSeparator(body, wanted);
@@ -32,26 +32,26 @@ export async function readTable(file, wanted) {
   }
   const double = keys.find((key, index) => key !== "" && keys.indexOf(key) !== index);
   if (double !== undefined) {
-    throw new PageError(`${name}: line 1: duplicate column "${shownName(double)}", expected it once. Remove one.`);
+    throw new PageError("duplicateColumn", { table, column: shownName(double) });
   }
   for (const { line, values } of rows) {
     while (values.length > keys.length && values[values.length - 1] === "") {
       values.pop();
     }
     if (values.length !== keys.length) {
-      const found = `${values.length} values, expected ${keys.length}`;
-      throw new PageError(`${name}: line ${line + (given ? 1 : 0)}: ${found}. Quote values that contain commas.`);
+      const where = { table, line: line + (given ? 1 : 0) };
+      throw new PageError("valuesOfLine", { ...where, found: values.length, expected: keys.length });
     }
   }
-  return { name, keys, rows };
+  return { name: table, keys, rows };
 }
 
 /**
  * @param {Uint8Array} bytes
- * @param {string} name
+ * @param {string} table its name
  * @returns {string}
  */
-function decoded(bytes, name) {
+function decoded(bytes, table) {
   const mark = (bytes[0] << 8) | bytes[1];
   const encoding = { 0xfffe: "utf-16le", 0xfeff: "utf-16be" }[mark] ?? "utf-8";
   try {
@@ -62,7 +62,7 @@ function decoded(bytes, name) {
   } catch {
     // said below
   }
-  throw new PageError(`${name}: not a CSV file in UTF-8. Save it as CSV, UTF-8.`);
+  throw new PageError("tableNoCsv", { table });
 }
 
 /**
@@ -123,7 +123,7 @@ function cellAt(content, start, separator) {
   while (content[position] === '"') {
     const end = content.indexOf('"', position + 1);
     if (end < 0) {
-      throw new PageError("a quote in the table has no end. Save it again as CSV.");
+      throw new PageError("openQuote");
     }
     // Of two quotes side by side, the second stands for a quote.
     value += (position > start ? '"' : "") + content.slice(position + 1, end);

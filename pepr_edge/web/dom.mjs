@@ -74,6 +74,18 @@ export function fileChoice(label, attributes, onFiles) {
 }
 
 /**
+ * Return a name with places where a narrow column may break it: names of models are long words.
+ * @param {Child} name
+ * @returns {Child[]}
+ */
+function breakable(name) {
+  if (typeof name !== "string") {
+    return [name];
+  }
+  return name.split(/(?=@)|(?<=_)(?=[^@]*@)/).flatMap((part, index) => (index === 0 ? [part] : [element("wbr"), part]));
+}
+
+/**
  * Return a table that scrolls sideways on narrow screens.
  * @param {string} caption
  * @param {string[]} columns the first names the rows
@@ -90,7 +102,7 @@ export function table(caption, columns, rows, subject = "") {
       "tr",
       {},
       ...cells.map((cell, index) =>
-        index === 0 ? element("th", { scope: "row", class: "name" }, cell) : element("td", {}, cell),
+        index === 0 ? element("th", { scope: "row", class: "name" }, ...breakable(cell)) : element("td", {}, cell),
       ),
     ),
   );

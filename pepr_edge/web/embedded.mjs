@@ -26,6 +26,15 @@ export async function readKit() {
 }
 
 /**
+ * Return the tables of texts by language.
+ * @returns {Record<string, import("./texts.mjs").Table>}
+ */
+export function readTexts() {
+  // Not compressed: what a browser lacks is said in these words.
+  return JSON.parse(document.getElementById("texts")?.textContent ?? "{}");
+}
+
+/**
  * Return the bytes of an asset, if they are as they were put in.
  * @param {Asset} asset
  * @returns {Promise<Uint8Array<ArrayBuffer>>}
@@ -38,10 +47,10 @@ export async function readAsset(asset) {
     if (fault instanceof PageError) {
       throw fault;
     }
-    throw new PageError("this file was damaged on the way. Copy it again.");
+    throw new PageError("damaged");
   }
   if (bytes.length !== asset.size || (await fastSha256(bytes)) !== asset.sha256) {
-    throw new PageError("this file was damaged on the way (a checksum differs). Copy it again.");
+    throw new PageError("damagedChecksum");
   }
   return bytes;
 }
@@ -53,7 +62,7 @@ export async function readAsset(asset) {
 function blockText(id) {
   const block = document.getElementById(id);
   if (block === null) {
-    throw new PageError("this file is incomplete. Copy it again.");
+    throw new PageError("incomplete");
   }
   return (block.textContent ?? "").trim();
 }

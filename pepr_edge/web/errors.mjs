@@ -1,7 +1,19 @@
 // The error that the page shows as one line: what failed, the value, what was expected, how to fix it.
 
+import { text } from "./texts.mjs";
+
 /** An error in what the person gave, or in what this browser can do. */
-export class PageError extends Error {}
+export class PageError extends Error {
+  /**
+   * @param {string} key of its text
+   * @param {import("./texts.mjs").Values} [values]
+   */
+  constructor(key, values = {}) {
+    super(text(key, values));
+    this.key = key;
+    this.values = values;
+  }
+}
 
 // Control signs, and those that change the direction of a text; not the joiners, which some scripts need.
 const SIGNS = /(?![\u200c\u200d])[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
@@ -28,7 +40,18 @@ export function shownName(name) {
  * @returns {string}
  */
 export function errorLine(fault) {
-  const message = fault instanceof Error ? fault.message || fault.name : String(fault);
-  const line = message.split("\n")[0].replace(/(?![\u200c\u200d\u2068\u2069])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "?");
+  const line = messageOf(fault).split("\n")[0].replace(/(?![\u200c\u200d\u2068\u2069])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "?");
   return line.length > 300 ? `${line.slice(0, 297)}...` : line;
+}
+
+/**
+ * Return the message of any error; of ours in the language that is chosen now.
+ * @param {unknown} fault
+ * @returns {string}
+ */
+function messageOf(fault) {
+  if (fault instanceof PageError) {
+    return text(fault.key, fault.values);
+  }
+  return fault instanceof Error ? fault.message || fault.name : String(fault);
 }

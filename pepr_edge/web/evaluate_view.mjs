@@ -10,7 +10,8 @@ import { readLabelled } from "./labelled.mjs";
 import { modelChoice } from "./predict_view.mjs";
 import { saveText } from "./save.mjs";
 import { formName } from "./state.mjs";
-import { hasText, text } from "./texts.mjs";
+import { NO_VALUE } from "./subgroups.mjs";
+import { fixed, hasText, text } from "./texts.mjs";
 
 /** @typedef {import("./evaluate.mjs").Answers} Answers */
 /** @typedef {import("./evaluate.mjs").Evaluated} Evaluated */
@@ -21,6 +22,7 @@ import { hasText, text } from "./texts.mjs";
 
 const FILE = "evaluation.json";
 const MAX_FAULTS = 20;
+const DECIMALS = 3;
 // A larger table helps nobody on a screen.
 const MAX_TABLE_LABELS = 30;
 
@@ -32,8 +34,7 @@ const MAX_TABLE_LABELS = 30;
 export function evaluateView(state) {
   const status = statusLine();
   const results = element("div");
-  /** @type {Evaluated[]} */
-  const all = [];
+  results.replaceChildren(...state.evaluated.flatMap(figuresOfModel));
   const choice = modelChoice(state, "evaluate-model", () => undefined);
   const groups = element("input", { id: "evaluate-groups", type: "text", maxlength: 300, autocomplete: "off" });
   const stop = stopButton(text("stop"), () => {
@@ -47,7 +48,7 @@ export function evaluateView(state) {
     const task = async () => {
       const wanted = groups.value.split(",").map((name) => name.trim()).filter(Boolean);
       const set = await readLabelled(files, choice.entry().form, wanted);
-      await evaluateAll(state, choice.entry(), set, { status, results, all });
+      await evaluateAll(state, choice.entry(), set, { status, results });
     };
     void state.alone(status, () => stop.during(task));
   };
@@ -64,7 +65,7 @@ export function evaluateView(state) {
       fileChoice(text("chooseFolder"), { webkitdirectory: true, multiple: true, id: "evaluate-folder" }, onFiles),
       fileChoice(text("chooseTable"), { multiple: true, id: "evaluate-files" }, onFiles),
       stop.element,
-      button(text("saveEvaluation"), () => void save(state, all, status)),
+      button(text("saveEvaluation"), () => void save(state, status)),
     ),
     element("p", { class: "soft" }, text("evaluateStays")),
     status,
@@ -75,15 +76,14 @@ export function evaluateView(state) {
 /**
  * Save the report of what was evaluated.
  * @param {State} state
- * @param {Evaluated[]} all
  * @param {HTMLElement} status
  */
-async function save(state, all, status) {
-  if (all.length === 0) {
+async function save(state, status) {
+  if (state.evaluated.length === 0) {
     status.textContent = text("evaluateNone");
     return;
   }
-  saveText(FILE, evaluationReport(state.kit, all, await onBattery()));
+  saveText(FILE, evaluationReport(state.kit, state.evaluated, await onBattery()));
   status.textContent = text("evaluationSaved", { file: FILE });
 }
 
@@ -91,9 +91,9 @@ async function save(state, all, status) {
  * @param {State} state
  * @param {Entry} entry
  * @param {LabelledSet} set
- * @param {{status: HTMLElement, results: HTMLElement, all: Evaluated[]}} parts
+ * @param {{status: HTMLElement, results: HTMLElement}} parts
  */
-async function evaluateAll(state, entry, set, { status, results, all }) {
+async function evaluateAll(state, entry, set, { status, results }) {
   const session = await state.checkedSession(entry);
   /** @type {Answers} */
   const answers = { entry, answered: [], columns: set.columns, unreadable: 0, unanswered: 0 };
@@ -105,29 +105,25 @@ async function evaluateAll(state, entry, set, { status, results, all }) {
       await pause();
     }
     if (state.isStopped) {
-      throw new PageError(text("evaluateStopped"));
+      throw new PageError("evaluateStopped");
     }
     try {
       answers.answered.push({ prediction: await classify(session, file), label, groups });
     } catch (fault) {
-      const line = errorLine(fault);
-      faults.push(`${shownName(file.name)}: ${line}`);
-      answers[line.startsWith("no answer") ? "unanswered" : "unreadable"] += 1;
+      faults.push(text("fileFault", { name: shownName(file.name), reason: errorLine(fault) }));
+      const isUnanswered = fault instanceof PageError && fault.key === "notFinite";
+      answers[isUnanswered ? "unanswered" : "unreadable"] += 1;
     }
   }
   const count = answers.answered.length;
-  results.replaceChildren(...all.flatMap(figuresOfModel), ...faultLines(faults));
+  results.replaceChildren(...state.evaluated.flatMap(figuresOfModel), ...faultLines(faults));
   if (count < MIN_CELL) {
-    throw new PageError(
-      `${count} images with an answer, expected at least ${MIN_CELL}: figures of fewer would stand for single ` +
-        "patients. Add labelled images.",
-    );
+    throw new PageError("tooFewAnswered", { n: count, limit: MIN_CELL });
   }
   status.textContent = text("computing");
   await pause();
-  const others = all.filter((other) => other.entry !== entry);
-  all.splice(0, all.length, ...others, evaluated(answers));
-  results.replaceChildren(...all.flatMap(figuresOfModel), ...faultLines(faults));
+  state.keepEvaluated(evaluated(answers));
+  results.replaceChildren(...state.evaluated.flatMap(figuresOfModel), ...faultLines(faults));
   const leftOut = set.leftOut > 0 ? ` ${text("leftOut", { n: set.leftOut })}` : "";
   status.textContent = text("evaluated", { n: count, faults: faults.length }) + leftOut;
 }
@@ -165,7 +161,8 @@ function cellsOf(found) {
   if (!found || found.n < MIN_CELL) {
     return [text(found ? "tooFew" : "undefined"), ""];
   }
-  return [found.value.toFixed(3), `${found.low.toFixed(3)} - ${found.high.toFixed(3)}`];
+  const [value, low, high] = [found.value, found.low, found.high].map((number) => fixed(number, DECIMALS));
+  return [value, text("range", { low, high })];
 }
 
 /**
@@ -196,13 +193,21 @@ function confusionTable(one) {
  */
 function groupsTable({ column, metric, groups, worst, hiddenGroups }, name) {
   const rows = groups.map(({ group, n, figures }) => [
-    shownName(group) + (group === worst ? ` (${text("worst")})` : ""),
+    group === worst ? text("worstGroup", { group: groupName(group) }) : groupName(group),
     String(n),
     ...cellsOf(figures[metric]),
   ]);
   const hidden = hiddenGroups > 0 ? ` ${text("hiddenGroups", { n: hiddenGroups })}` : "";
   const caption = text("groupsTable", { column: shownName(column), metric: metricName(metric) }) + hidden;
   return table(caption, [text("group"), text("images"), text("value"), text("interval")], rows, name);
+}
+
+/**
+ * @param {string} group
+ * @returns {string}
+ */
+function groupName(group) {
+  return group === NO_VALUE ? text("noValue") : shownName(group);
 }
 
 /**

@@ -1,5 +1,7 @@
 // What a file is that the page does not read, by its first bytes, and what to do with it.
 
+import { PageError } from "./errors.mjs";
+
 const PREAMBLE = 128;
 // Brands of files of the ISO base media format.
 const HEIC = /^(heic|heix|heim|heis|hevc|mif1|msf1)$/;
@@ -21,24 +23,24 @@ const STARTS = [
 const DICOM = /^[\x02\x08]\0[^]{2}(?:AE|CS|DA|DT|LO|OB|SH|TM|UI|UL)/;
 
 /**
- * Return why a file that is neither PNG nor JPEG is not read, and the remedy, in one line.
+ * Return the error of a file that is neither PNG nor JPEG: what it is, and the remedy.
  * @param {Uint8Array} bytes
- * @returns {string}
+ * @returns {PageError}
  */
-export function notReadLine(bytes) {
+export function notRead(bytes) {
   const head = String.fromCharCode(...bytes.subarray(0, PREAMBLE + 4));
   if (head.slice(PREAMBLE) === "DICM" || DICOM.test(head)) {
-    return "a DICOM file, which this page does not read. Use the installed pepr_edge, or export it as PNG.";
+    return new PageError("isDicom");
   }
-  const name = nameOf(head);
-  if (name !== null) {
-    return `${name === "AVIF" ? "an" : "a"} ${name} image, which this page does not read. Convert it to PNG.`;
+  const format = nameOf(head);
+  if (format !== null) {
+    return new PageError("isFormat", { format });
   }
   const start = head.trimStart().toLowerCase();
   if (start.startsWith("<!doctype html") || start.startsWith("<html")) {
-    return "a web page, not an image. Download the image again.";
+    return new PageError("isWebPage");
   }
-  return "not a PNG or JPEG image, which alone are read here. Convert it to PNG.";
+  return new PageError("isOther");
 }
 
 /**

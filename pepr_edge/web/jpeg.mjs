@@ -11,7 +11,6 @@ import { exifOrientation, upright, xmpOrientation } from "./orientation.mjs";
 
 const EXIF = "Exif\0\0";
 const XMP = "http://ns.adobe.com/xap/1.0/\0";
-const CORRUPT = "the image is cut off or corrupt. Replace or remove it.";
 
 /**
  * True if bytes begin as a JPEG file.
@@ -32,10 +31,10 @@ export async function decodeJpeg(bytes, maxPixels) {
   const stream = readStream(bytes);
   const { width, height, components, orientation } = stream;
   if (width * height > maxPixels) {
-    throw new PageError(`${width} x ${height} pixels, expected at most ${maxPixels}. Make it smaller.`);
+    throw new PageError("tooManyPixels", { width, height, limit: maxPixels });
   }
   if (components !== 1 && components !== 3) {
-    throw new PageError("a JPEG image of CMYK colours, which is not read here. Convert it to RGB.");
+    throw new PageError("isCmyk");
   }
   // Firefox decodes no blob of several parts.
   const whole = joined(stream.parts);
@@ -66,7 +65,7 @@ export function readStream(bytes) {
   for (let position = 2; position + 4 <= bytes.length; ) {
     const marker = bytes[position + 1];
     if (bytes[position] !== 0xff) {
-      throw new PageError(CORRUPT);
+      throw new PageError("corrupt");
     }
     if (marker === 0xff) {
       position += 1; // a fill byte
@@ -94,7 +93,7 @@ export function readStream(bytes) {
     }
   }
   if (width === 0 || height === 0 || !hasEnd(bytes)) {
-    throw new PageError(CORRUPT);
+    throw new PageError("corrupt");
   }
   return { width, height, components, orientation: exif ?? xmp, parts };
 }
@@ -142,20 +141,20 @@ async function decodeByBrowser(blob, width, height) {
   try {
     bitmap = await createImageBitmap(blob, { colorSpaceConversion: "none", premultiplyAlpha: "none" });
   } catch {
-    throw new PageError(CORRUPT);
+    throw new PageError("corrupt");
   }
   const canvas = document.createElement("canvas");
   canvas.width = width;
   canvas.height = height;
   const context = canvas.getContext("2d", { willReadFrequently: true });
   if (context === null || bitmap.width !== width || bitmap.height !== height) {
-    throw new PageError("this browser has no memory for this image. Make it smaller.");
+    throw new PageError("noMemory");
   }
   context.drawImage(bitmap, 0, 0);
   bitmap.close();
   try {
     return context.getImageData(0, 0, width, height).data;
   } catch {
-    throw new PageError("this browser has no memory for this image. Make it smaller.");
+    throw new PageError("noMemory");
   }
 }

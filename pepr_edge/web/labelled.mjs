@@ -30,14 +30,12 @@ export async function readLabelled(files, form, wanted = []) {
   const visible = files.filter((file) => !file.name.startsWith("."));
   const tables = visible.filter((file) => TABLE.test(file.name));
   if (tables.length > 1) {
-    throw new PageError(`${tables.length} tables chosen, expected one .csv file. Choose again.`);
+    throw new PageError("severalTables", { n: tables.length });
   }
   const images = visible.filter((file) => IMAGE.test(file.name));
   const found = tables.length === 1 ? await ofTable(tables[0], images, form, wanted) : ofFolders(images, form, wanted);
   if (found.images.length === 0) {
-    throw new PageError(
-      "no labelled images, expected a folder with a folder for each class, or a .csv file and its images.",
-    );
+    throw new PageError("noLabelled");
   }
   return found;
 }
@@ -58,10 +56,10 @@ function pathOf(file) {
  */
 function ofFolders(images, form, wanted) {
   if (wanted.length > 0) {
-    throw new PageError(`no column "${shownName(wanted[0])}": a folder has no columns. Choose a .csv file, too.`);
+    throw new PageError("folderHasNoColumns", { column: shownName(wanted[0]) });
   }
   if (hasFindings(form.decision)) {
-    throw new PageError("a model of several findings, expected a .csv file and its images. Choose those.");
+    throw new PageError("findingsNeedTable");
   }
   const placed = images.map((file) => ({ file, ...placeOf(pathOf(file).slice(0, -1), form.labels) }));
   const inFolders = placed.filter(({ label }) => label !== "");
@@ -99,7 +97,7 @@ async function ofTable(file, images, form, wanted) {
   const table = await readTable(file, ["path", "label"]);
   const path = table.keys.indexOf("path");
   if (path < 0) {
-    throw new PageError(`${table.name}: no column path in its first line. Name the columns path and label.`);
+    throw new PageError("noPathColumn", { table: table.name });
   }
   const split = table.keys.indexOf("split");
   const isTest = table.rows.map(({ values }) => split >= 0 && splitNamed(values[split]) === "test");
@@ -114,8 +112,7 @@ async function ofTable(file, images, form, wanted) {
     const image = find(values[path], line);
     const before = lines.get(image);
     if (before !== undefined) {
-      const where = `${table.name}: line ${line}: ${shownName(values[path])}`;
-      throw new PageError(`${where} is also in line ${before}, expected each image once. Remove one of the lines.`);
+      throw new PageError("imageTwice", { table: table.name, line, image: shownName(values[path]), before });
     }
     lines.set(image, line);
     return { file: image, label: targets[index], groups: columns.map(({ position }) => values[position]) };
@@ -134,7 +131,7 @@ function targetsOf(table, form) {
   }
   const label = table.keys.indexOf("label");
   if (label < 0) {
-    throw new PageError(`${table.name}: no column label in its first line. Name the columns path and label.`);
+    throw new PageError("noLabelColumn", { table: table.name });
   }
   const numberOf = classNumbers(form.labels);
   return table.rows.map(({ values }) => numberOf(values[label]));
@@ -151,9 +148,7 @@ function groupColumns(table, required, optional) {
   for (const name of new Set([...required, ...optional])) {
     const position = table.keys.indexOf(columnKey(name));
     if (position < 0 && required.includes(name)) {
-      throw new PageError(
-        `${table.name}: no column "${shownName(name)}" for subgroups. Add the column, or leave the subgroup out.`,
-      );
+      throw new PageError("noGroupColumn", { table: table.name, column: shownName(name) });
     }
     if (position >= 0) {
       checkGroups(table, name, position);
@@ -171,17 +166,13 @@ function groupColumns(table, required, optional) {
  */
 function checkGroups(table, name, position) {
   const distinct = new Set(table.rows.map(({ values }) => values[position]));
-  const where = `${table.name}: column "${shownName(name)}" has`;
+  const where = { table: table.name, column: shownName(name) };
   if (distinct.size > MAX_GROUPS) {
-    throw new PageError(
-      `${where} ${distinct.size} different values, expected at most ${MAX_GROUPS} for subgroups. ` +
-        "Give bands, such as 40-59 for an age; never names of patients.",
-    );
+    throw new PageError("tooManyGroups", { ...where, found: distinct.size, limit: MAX_GROUPS });
   }
   for (const value of distinct) {
     if (value.length > MAX_GROUP_CHARACTERS || /[\p{Cc}]/u.test(value)) {
-      const expected = `expected one line of at most ${MAX_GROUP_CHARACTERS} characters. Shorten it.`;
-      throw new PageError(`${where} the value "${shownName(value)}", ${expected}`);
+      throw new PageError("groupTooLong", { ...where, value: shownName(value), limit: MAX_GROUP_CHARACTERS });
     }
   }
 }
@@ -211,10 +202,8 @@ function finder(images, folder, table) {
     const ending = named.filter((image) => `/${pathOf(image).join("/")}`.endsWith(`/${plain}`));
     const found = [exact, ending, named].find((files) => files.length > 0) ?? [];
     if (found.length !== 1) {
-      const reason = found.length === 0 ? "was not chosen" : "is there more than once";
-      throw new PageError(
-        `${table}: line ${line}: image "${shownName(path)}" ${reason}. Choose the table and its images together.`,
-      );
+      const key = found.length === 0 ? "imageNotChosen" : "imageSeveral";
+      throw new PageError(key, { table, line, image: shownName(path) });
     }
     return found[0];
   };

@@ -9,7 +9,7 @@ import { inferencesPerLatency, invalidReasons, medianOf, percentiles, thirds } f
 /** @typedef {import("./runtime.mjs").Session} Session */
 /** @typedef {{rules: Rules, latenciesS: number[], perLatency: number, stepS: number, firstS: number,
  *   importS: number, loadS: number, threads: number, warmupRuns: number, wasHidden: boolean,
- *   reasons: string[], percentilesS: ReturnType<typeof percentiles>,
+ *   reasons: import("./texts.mjs").Message[], percentilesS: ReturnType<typeof percentiles>,
  *   thirdsS: ReturnType<typeof thirds>}} Measurement */
 /** @typedef {(share: number, medianS: number) => void} OnProgress */
 

@@ -1,67 +1,51 @@
 // The sections "Measure" and "Save": latencies of the models that pass, and the report.
 
 import { clockStepS, onBattery } from "./device.mjs";
-import { button, element, statusLine, table } from "./dom.mjs";
+import { button, element, statusLine, stopButton, table } from "./dom.mjs";
 import { Stopped, measure } from "./measure.mjs";
 import { latencyPlot } from "./plot.mjs";
 import { fieldReport } from "./report.mjs";
-import { RULES, shownMs } from "./rules.mjs";
+import { RULES } from "./rules.mjs";
 import { saveText } from "./save.mjs";
 import { formName } from "./state.mjs";
-import { percent, short, text } from "./texts.mjs";
+import { language, message, milliseconds, percent, short, text } from "./texts.mjs";
 
 /** @typedef {import("./measure.mjs").Measurement} Measurement */
 /** @typedef {import("./report.mjs").Measured} Measured */
 /** @typedef {import("./state.mjs").Entry} Entry */
 /** @typedef {import("./state.mjs").State} State */
+/** @typedef {import("./texts.mjs").Message} Message */
 
 const MAX_SLOWING = 1.05;
 const MAX_SPREAD = 3;
-
-/** What was measured so far; shared by both sections. */
-export class Measurements {
-  constructor() {
-    /** @type {Measured[]} */
-    this.all = [];
-    this.isStopped = false;
-    /** @type {boolean | null} */
-    this.isOnBattery = null;
-  }
-
-  /** @param {Measured} measured */
-  add(measured) {
-    this.all = [...this.all.filter((other) => other.entry !== measured.entry), measured];
-  }
-}
+// A screen reader speaks the status each time that it changes.
+const STATUS_SHARE = 0.1;
 
 /**
  * Return the section "Measure".
  * @param {State} state
- * @param {Measurements} measurements
  * @returns {HTMLElement}
  */
-export function measureView(state, measurements) {
+export function measureView(state) {
   const status = statusLine();
   const bar = element("progress", { max: 1, value: 0, "aria-label": text("measure"), hidden: true });
   const results = element("div");
   const models = modelBoxes(state);
   const length = lengthChoice();
-  const stop = button(text("stop"), () => {
-    measurements.isStopped = true;
+  const stop = stopButton(text("stop"), () => {
+    state.isStopped = true;
   });
-  stop.disabled = true;
   const run = async () => {
-    stop.disabled = false;
+    bar.value = 0;
     bar.hidden = false;
     try {
-      const rules = RULES[length.chosen()];
-      await measureAll(state, measurements, models.chosen(), rules, { status, bar, results });
+      await measureAll(state, models.chosen(), RULES[length.chosen()], { status, bar, results });
     } finally {
-      stop.disabled = true;
       bar.hidden = true;
     }
   };
-  const start = button(text("measureButton"), () => void state.alone(status, run), true);
+  const begin = () => void state.alone(status, () => stop.during(run));
+  show(state.measured, results);
   return element(
     "section",
     { id: "measure", "aria-labelledby": "measure-title" },
@@ -69,7 +53,7 @@ export function measureView(state, measurements) {
     element("p", {}, text("measureIntro")),
     models.element,
     length.element,
-    element("div", { class: "row" }, start, stop),
+    element("div", { class: "row" }, button(text("measureButton"), begin, true), stop.element),
     bar,
     status,
     results,
@@ -113,15 +97,14 @@ function lengthChoice() {
 }
 
 /**
+ * Measure models in turn. What was measured to the end is kept if the person stops, or if one fails.
  * @param {State} state
- * @param {Measurements} measurements
  * @param {Entry[]} entries
  * @param {import("./rules.mjs").Rules} rules
  * @param {{status: HTMLElement, bar: HTMLProgressElement, results: HTMLElement}} parts
  */
-async function measureAll(state, measurements, entries, rules, { status, bar, results }) {
-  measurements.isStopped = false;
-  measurements.isOnBattery = await onBattery();
+async function measureAll(state, entries, rules, { status, bar, results }) {
+  const isOnBattery = await onBattery();
   const stepS = clockStepS();
   let count = 0;
   try {
@@ -133,16 +116,20 @@ async function measureAll(state, measurements, entries, rules, { status, bar, re
         continue; // the table of the check says why
       }
       const session = await state.session(entry);
+      let saidAt = -1;
       /** @type {import("./measure.mjs").OnProgress} */
       const onProgress = (share, medianS) => {
         bar.value = (index + share) / entries.length;
-        status.textContent = text("measuring", { form, percent: percent(share), median: shownMs(medianS) });
+        if (share >= saidAt + STATUS_SHARE) {
+          saidAt = share;
+          status.textContent = text("measuring", { form, percent: percent(share), median: milliseconds(medianS) });
+        }
       };
-      const measurement = await measure(session, rules, stepS, onProgress, () => measurements.isStopped);
-      const warnings = warningsOf(measurement, measurements.isOnBattery);
-      measurements.add({ entry, measurement, warnings });
+      const measurement = await measure(session, rules, stepS, onProgress, () => state.isStopped);
+      const warnings = warningsOf(measurement, isOnBattery);
+      state.keepMeasured({ entry, measurement, warnings, isOnBattery });
       count += 1;
-      show(measurements.all, results);
+      show(state.measured, results);
     }
     status.textContent = text("measured", { n: count });
   } catch (fault) {
@@ -156,26 +143,26 @@ async function measureAll(state, measurements, entries, rules, { status, bar, re
 /**
  * @param {Measurement} measurement
  * @param {boolean | null} isOnBattery
- * @returns {string[]}
+ * @returns {Message[]}
  */
 function warningsOf(measurement, isOnBattery) {
   const { latenciesS, percentilesS, perLatency, stepS, thirdsS, wasHidden } = measurement;
   const warnings = [];
   if (wasHidden) {
-    warnings.push(text("hidden"));
+    warnings.push(message("hidden"));
   }
   if (isOnBattery) {
-    warnings.push(text("battery"));
+    warnings.push(message("battery"));
   }
   if (thirdsS && thirdsS.last > MAX_SLOWING * thirdsS.first) {
-    warnings.push(text("slowing"));
+    warnings.push(message("slowing"));
   }
   const limit = MAX_SPREAD * (percentilesS.p50 ?? Infinity);
   if (latenciesS.some((latency) => latency > limit)) {
-    warnings.push(text("otherLoad"));
+    warnings.push(message("otherLoad"));
   }
   if (perLatency > 1) {
-    warnings.push(text("perLatency", { n: perLatency, step: shownMs(stepS) }));
+    warnings.push(message("perLatency", { n: perLatency, step: { seconds: stepS } }));
   }
   return warnings;
 }
@@ -185,12 +172,15 @@ function warningsOf(measurement, isOnBattery) {
  * @param {HTMLElement} results
  */
 function show(all, results) {
+  if (all.length === 0) {
+    return;
+  }
   const columns = [text("model"), text("validity"), "p50", "p90", "p95", "p99"];
   const rows = all.map(({ entry, measurement }) => {
     const { p50, p90, p95, p99 } = measurement.percentilesS;
     const isValid = measurement.reasons.length === 0;
     const verdict = element("span", { class: isValid ? "good" : "bad" }, text(isValid ? "valid" : "invalid"));
-    return [formName(entry), verdict, ...[p50, p90, p95, p99].map(milliseconds)];
+    return [formName(entry), verdict, ...[p50, p90, p95, p99].map(cellOf)];
   });
   results.replaceChildren(table(text("measureTable"), columns, rows), ...fastest(all), ...all.flatMap(details));
 }
@@ -199,8 +189,8 @@ function show(all, results) {
  * @param {number | null} seconds
  * @returns {string} for a column of milliseconds
  */
-function milliseconds(seconds) {
-  return seconds === null ? text("tooFew") : short(seconds * 1e3);
+function cellOf(seconds) {
+  return seconds === null ? text("tooFew") : short(seconds * 1e3, language(), 3);
 }
 
 /**
@@ -208,7 +198,7 @@ function milliseconds(seconds) {
  * @returns {string}
  */
 function shownPercentile(seconds) {
-  return seconds === null ? text("tooFew") : shownMs(seconds);
+  return seconds === null ? text("tooFew") : milliseconds(seconds);
 }
 
 /**
@@ -223,7 +213,7 @@ function fastest(all) {
   /** @type {(one: Measured) => number} */
   const p90 = (one) => one.measurement.percentilesS.p90 ?? Infinity;
   const best = valid.reduce((first, second) => (p90(second) < p90(first) ? second : first));
-  return [element("p", { class: "good" }, text("fastest", { form: formName(best.entry), p90: shownMs(p90(best)) }))];
+  return [element("p", { class: "good" }, text("fastest", { form: formName(best.entry), p90: { seconds: p90(best) } }))];
 }
 
 /**
@@ -240,8 +230,8 @@ function details({ entry, measurement, warnings }) {
   });
   return [
     element("h3", {}, formName(entry)),
-    ...reasons.map((reason) => element("p", { class: "bad" }, reason)),
-    ...warnings.map((warning) => element("p", { class: "warn" }, warning)),
+    ...reasons.map(({ key, values }) => element("p", { class: "bad" }, text(key, values))),
+    ...warnings.map(({ key, values }) => element("p", { class: "warn" }, text(key, values))),
     latencyPlot(latenciesS, percentilesS.p90, perLatency, title),
   ];
 }
@@ -249,19 +239,18 @@ function details({ entry, measurement, warnings }) {
 /**
  * Return the section "Save".
  * @param {State} state
- * @param {Measurements} measurements
  * @returns {HTMLElement}
  */
-export function saveView(state, measurements) {
+export function saveView(state) {
   const status = statusLine();
   /** @param {string} provider @param {string} file */
   const save = (provider, file) => {
-    const measured = measurements.all.filter(({ entry }) => entry.provider === provider);
+    const measured = state.measured.filter(({ entry }) => entry.provider === provider);
     if (measured.length === 0) {
       status.textContent = text("saveNone");
       return;
     }
-    saveText(file, fieldReport(state.kit, measured, measurements.isOnBattery));
+    saveText(file, fieldReport(state.kit, measured));
     status.textContent = text("saved", { file });
   };
   const buttons = [button(text("saveButton"), () => save("wasm", "report.json"), true)];

@@ -1,6 +1,6 @@
 // A plot of latencies in the order they were taken, as SVG.
 
-import { text } from "./texts.mjs";
+import { fixed, milliseconds, text } from "./texts.mjs";
 
 const NAMESPACE = "http://www.w3.org/2000/svg";
 const WIDTH = 400;
@@ -24,6 +24,16 @@ function shape(tag, attributes, content = "") {
 }
 
 /**
+ * Return the next number above with two digits, so that an axis ends at it.
+ * @param {number} value above 0
+ * @returns {number}
+ */
+function roundedUp(value) {
+  const step = 10 ** (Math.floor(Math.log10(value)) - 1);
+  return Math.ceil(value / step) * step;
+}
+
+/**
  * Return a plot.
  * @param {number[]} latenciesS
  * @param {number | null} p90S
@@ -34,7 +44,7 @@ function shape(tag, attributes, content = "") {
 export function latencyPlot(latenciesS, p90S, perLatency, title) {
   const sorted = [...latenciesS].sort((a, b) => a - b);
   // A single long latency must not flatten all the others; those above the frame lie on its edge.
-  const highest = Math.max(sorted[Math.floor((sorted.length - 1) * 0.99)] * 1.2, 1e-9);
+  const highest = roundedUp(Math.max(sorted[Math.floor((sorted.length - 1) * 0.99)] * 1.2, 1e-9));
   /** @type {(latency: number) => number} */
   const yOf = (latency) => TOP + (HEIGHT - TOP - BOTTOM) * (1 - Math.min(1, latency / highest));
   /** @type {(index: number) => number} */
@@ -45,13 +55,13 @@ export function latencyPlot(latenciesS, p90S, perLatency, title) {
     shape("line", { class: "axis", x1: LEFT, y1: HEIGHT - BOTTOM, x2: WIDTH - 8, y2: HEIGHT - BOTTOM }),
   );
   for (const share of [0, 0.5, 1]) {
-    const label = `${Number((highest * share * 1e3).toPrecision(2))} ms`;
-    svg.append(shape("text", { x: LEFT - 5, y: yOf(highest * share) + 4, "text-anchor": "end" }, label));
+    const y = yOf(highest * share) + 4;
+    svg.append(shape("text", { x: LEFT - 5, y, "text-anchor": "end" }, milliseconds(highest * share)));
   }
   const unit = perLatency === 1 ? text("plotX") : text("plotX2", { n: perLatency });
   svg.append(
-    shape("text", { x: LEFT, y: HEIGHT - 10 }, "1"),
-    shape("text", { x: WIDTH - 8, y: HEIGHT - 10, "text-anchor": "end" }, String(latenciesS.length)),
+    shape("text", { x: LEFT, y: HEIGHT - 10 }, fixed(1, 0)),
+    shape("text", { x: WIDTH - 8, y: HEIGHT - 10, "text-anchor": "end" }, fixed(latenciesS.length, 0)),
     shape("text", { x: (WIDTH + LEFT) / 2, y: HEIGHT - 10, "text-anchor": "middle" }, unit),
   );
   const every = Math.ceil(latenciesS.length / MAX_DOTS);

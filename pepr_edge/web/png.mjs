@@ -60,11 +60,11 @@ export async function decodePng(bytes, maxPixels) {
   const passes = passesOf(header);
   const size = passes.reduce((sum, pass) => sum + pass.height * (1 + rowBytes(header, pass.width)), 0);
   if (size > MAX_RAW_BYTES) {
-    throw new PageError("too large to be decoded here. Make it smaller.");
+    throw new PageError("tooLargeHere");
   }
   const raw = await inflate(data, "deflate", size, true);
   if (raw.length < size) {
-    throw new PageError("the image is cut off or corrupt. Replace or remove it.");
+    throw new PageError("corrupt");
   }
   const values = samplesOf(raw, header, passes);
   return upright(pictureOf(values, header, palette), orientation);
@@ -106,7 +106,7 @@ async function readChunks(bytes, maxPixels) {
     position += 12 + length;
   }
   if (header === null || parts.length === 0) {
-    throw new PageError("the image is cut off or corrupt. Replace or remove it.");
+    throw new PageError("corrupt");
   }
   const data = joined(parts);
   return { header, palette, data, orientation: orientationOf(texts) };
@@ -131,10 +131,10 @@ function readHeader(body, maxPixels) {
   const height = view.getUint32(4);
   const [depth, colour] = [body[8], body[9]];
   if (width === 0 || height === 0 || !(DEPTHS[colour] ?? []).includes(depth)) {
-    throw new PageError("the image is corrupt: no such kind of PNG. Replace or remove it.");
+    throw new PageError("corruptKind");
   }
   if (width * height > maxPixels) {
-    throw new PageError(`${width} x ${height} pixels, expected at most ${maxPixels}. Make it smaller.`);
+    throw new PageError("tooManyPixels", { width, height, limit: maxPixels });
   }
   return { width, height, depth, colour, isInterlaced: body[12] === 1 };
 }
@@ -148,7 +148,7 @@ function readHeader(body, maxPixels) {
 function checkSum(bytes, start, length) {
   const end = start + 4 + length;
   if (end + 4 > bytes.length) {
-    throw new PageError("the image is cut off or corrupt. Replace or remove it.");
+    throw new PageError("corrupt");
   }
   let crc = -1;
   for (let index = start; index < end; index += 1) {
@@ -159,7 +159,7 @@ function checkSum(bytes, start, length) {
   }
   const stored = new DataView(bytes.buffer, bytes.byteOffset).getInt32(end);
   if (~crc !== stored) {
-    throw new PageError("the image is corrupt (checksum of its header). Replace or remove it.");
+    throw new PageError("corruptHeader");
   }
 }
 
@@ -266,7 +266,7 @@ function samplesOf(raw, header, passes) {
  */
 function unfilter(filter, line, above, distance) {
   if (filter > 4) {
-    throw new PageError("the image is corrupt (unknown filter). Replace or remove it.");
+    throw new PageError("corruptFilter");
   }
   for (let index = 0; filter > 0 && index < line.length; index += 1) {
     const left = index >= distance ? line[index - distance] : 0;

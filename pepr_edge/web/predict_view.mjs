@@ -108,8 +108,8 @@ function ruleLine(entry) {
     const each = entry.form.labels
       .slice(0, MAX_SHARES)
       .map((label, finding) => `${shownName(label)} ${percent(thresholds[finding] ?? 0.5)}`);
-    const more = entry.form.labels.length > MAX_SHARES ? "; ..." : "";
-    return text("findingsLine", { thresholds: each.join("; ") + more });
+    const more = entry.form.labels.length > MAX_SHARES ? ["..."] : [];
+    return text("findingsLine", { thresholds: [...each, ...more].join(text("separator")) });
   }
   if (decision.threshold === null) {
     return text("highestLine");
@@ -186,9 +186,9 @@ function predictionLines(prediction, entry) {
       ? [element("p", { class: "label" }, prediction.label)]
       : [
           element("p", { class: "label warn" }, text("referred")),
-          element("p", {}, `${prediction.referral.reason}. ${text("likely", { label: prediction.label })}`),
+          element("p", {}, text("referredLine", { reason: prediction.referral.reason, label: prediction.label })),
         ];
-  return [...head, element("p", {}, shares.join("; ")), element("p", { class: "soft" }, text("notice"))];
+  return [...head, element("p", {}, shares.join(text("separator"))), element("p", { class: "soft" }, text("notice"))];
 }
 
 /**

@@ -1,7 +1,7 @@
 // From an image file to the model's input: the same pixels as `pepr_edge.images.preprocess`.
 
 import { PageError } from "./errors.mjs";
-import { notReadLine } from "./formats.mjs";
+import { notRead } from "./formats.mjs";
 import { decodeJpeg, isJpeg } from "./jpeg.mjs";
 import { decodePng, isPng } from "./png.mjs";
 import { resize } from "./resample.mjs";
@@ -25,10 +25,10 @@ const MAX_VALUE = 65535;
  */
 export async function decode(bytes) {
   if (bytes.length === 0) {
-    throw new PageError("empty, 0 bytes, expected an image. Replace or remove it.");
+    throw new PageError("fileEmpty");
   }
   if (!isPng(bytes) && !isJpeg(bytes)) {
-    throw new PageError(notReadLine(bytes));
+    throw notRead(bytes);
   }
   try {
     return await (isPng(bytes) ? decodePng(bytes, MAX_PIXELS) : decodeJpeg(bytes, MAX_PIXELS));
@@ -37,9 +37,9 @@ export async function decode(bytes) {
       throw fault;
     }
     if (fault instanceof RangeError && /alloc|memory|array length/i.test(fault.message)) {
-      throw new PageError("this browser has no memory for this image. Make it smaller.");
+      throw new PageError("noMemory");
     }
-    throw new PageError("the image is cut off or corrupt. Replace or remove it.");
+    throw new PageError("corrupt");
   }
 }
 
@@ -74,9 +74,7 @@ function toEightBit(picture, greyBits) {
     }
   }
   if (above / values.length > MAX_CLIPPED) {
-    throw new PageError(
-      `values up to ${maximum}, expected ${greyBits} bits as in its set. Convert or remove it.`,
-    );
+    throw new PageError("tooDeep", { found: maximum, bits: Number(greyBits) });
   }
   const bits = greyBits ?? SINGLE_DEPTHS.find((depth) => maximum < 1 << depth) ?? 16;
   const fullScale = (1 << bits) - 1;

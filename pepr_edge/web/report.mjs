@@ -2,20 +2,23 @@
 
 import { float, sealed } from "./canonical_json.mjs";
 import { thisDevice } from "./device.mjs";
+import { inEnglish } from "./texts.mjs";
 
 /** @typedef {import("./embedded.mjs").Kit} Kit */
 /** @typedef {import("./measure.mjs").Measurement} Measurement */
 /** @typedef {import("./state.mjs").Entry} Entry */
-/** @typedef {{entry: Entry, measurement: Measurement, warnings: string[]}} Measured */
+/** @typedef {{entry: Entry, measurement: Measurement, warnings: import("./texts.mjs").Message[],
+ *   isOnBattery: boolean | null}} Measured */
 
 /**
  * Return the text of a sealed report.
  * @param {Kit} kit
  * @param {Measured[]} measured of one provider
- * @param {boolean | null} isOnBattery
  * @returns {string}
  */
-export function fieldReport(kit, measured, isOnBattery) {
+export function fieldReport(kit, measured) {
+  const powers = measured.map(({ isOnBattery }) => isOnBattery);
+  const isOnBattery = powers.includes(true) || (powers.includes(null) ? null : false);
   return sealed({
     schema_version: 1,
     emulated: false,
@@ -57,7 +60,7 @@ function result({ entry, measurement, warnings }) {
     threads: measurement.threads,
     scenario: "single_stream",
     rules: measurement.rules.name,
-    validity: { valid: measurement.reasons.length === 0, reasons: measurement.reasons },
+    validity: { valid: measurement.reasons.length === 0, reasons: measurement.reasons.map(inEnglish) },
     latencies_s: measurement.latenciesS.map(float),
     percentiles_s: {
       p50: float(percentilesS.p50),
@@ -84,6 +87,6 @@ function result({ entry, measurement, warnings }) {
     sustained: thirdsS && { first_third_s: float(thirdsS.first), last_third_s: float(thirdsS.last) },
     inferences_per_latency: measurement.perLatency,
     timer_resolution_s: float(measurement.stepS),
-    warnings,
+    warnings: warnings.map(inEnglish),
   };
 }

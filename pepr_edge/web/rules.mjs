@@ -1,6 +1,9 @@
 // When a latency counts as valid, and its percentiles: the rules of `pepr_edge.measure.rules` and
 // `pepr_edge.scoring.percentiles`. Source: MLPerf Inference, loadgen.
 
+import { message } from "./texts.mjs";
+
+/** @typedef {import("./texts.mjs").Message} Message */
 /** @typedef {{name: "quick" | "full", warmupRuns: number, warmupS: number, queries: number, durationS: number,
  *   capS: number}} Rules */
 
@@ -82,42 +85,29 @@ export function thirds(latencies) {
  * @param {number[]} latencies in the order they were taken, seconds
  * @param {number} durationS of the timed loop
  * @param {Rules} rules
- * @returns {string[]}
+ * @returns {Message[]}
  */
 export function invalidReasons(latencies, durationS, rules) {
   const reasons = [];
   const count = latencies.length;
   if (durationS < rules.durationS) {
-    reasons.push(`minimum time: ${durationS.toFixed(1)} s, expected ${rules.durationS} s. Measure again.`);
+    reasons.push(message("invalidTime", { found: { fixed: durationS, digits: 1 }, expected: rules.durationS }));
   }
   if (count < rules.queries) {
-    const expected = `expected ${rules.queries}`;
-    const advice = rules.name === "full" ? "Measure quick, or take a smaller model." : "Take a smaller model.";
-    reasons.push(`minimum queries: ${count} in ${durationS.toFixed(0)} s, ${expected}. ${advice}`);
+    const duration = { fixed: durationS, digits: 0 };
+    const advice = message(rules.name === "full" ? "measureQuick" : "takeSmaller");
+    reasons.push(message("invalidQueries", { n: count, duration, expected: rules.queries, advice }));
   }
   if (count < MIN_FOR_P90) {
-    reasons.push(
-      `early stopping: ${count} latencies are too few for p90, expected ${MIN_FOR_P90}. Measure for longer.`,
-    );
+    reasons.push(message("invalidEarly", { n: count, expected: MIN_FOR_P90 }));
   }
   const both = thirds(latencies);
   if (both !== null && Math.abs(both.last - both.first) > MAX_DRIFT * both.first) {
-    const change = both.first > 0 ? `${((both.last / both.first - 1) * 100).toFixed(0)} %` : "from 0";
-    reasons.push(
-      `drift: median ${shownMs(both.first)} in the first third, ${shownMs(both.last)} in the last ` +
-        `(${change}, expected at most ${MAX_DRIFT * 100} %). ` +
-        "Close other programs, plug the device in, let it cool, and measure again.",
-    );
+    const change = { share: both.last / both.first - 1 };
+    const medians = { first: { seconds: both.first }, last: { seconds: both.last } };
+    reasons.push(message("invalidDrift", { ...medians, change, limit: { share: MAX_DRIFT } }));
   }
   return reasons;
-}
-
-/**
- * @param {number} seconds
- * @returns {string}
- */
-export function shownMs(seconds) {
-  return `${Number((seconds * 1e3).toPrecision(3))} ms`;
 }
 
 /**

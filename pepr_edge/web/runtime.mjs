@@ -4,7 +4,6 @@ import { hasWebGpu } from "./device.mjs";
 import { readAsset } from "./embedded.mjs";
 import { PageError, errorLine } from "./errors.mjs";
 import { toTensor } from "./preprocess.mjs";
-import { text } from "./texts.mjs";
 
 /** @typedef {import("./embedded.mjs").Form} Form */
 /** @typedef {import("./embedded.mjs").Kit} Kit */
@@ -41,11 +40,11 @@ export class Session {
     const outputs = await this.runTensor(toTensor(pixels, this.form.preprocess));
     const logits = outputs[this.form.output]?.data;
     if (!(logits instanceof Float32Array) || logits.length !== this.form.labels.length) {
-      throw new PageError("the model gives another output than its manifest says. Copy the kit again.");
+      throw new PageError("wrongOutput");
     }
     const found = this.form.novelty === null ? null : Number(outputs[this.form.novelty]?.data[0]);
     if (!logits.every(Number.isFinite) || (found !== null && !Number.isFinite(found))) {
-      throw new PageError("no answer: the model gives no finite numbers for this image.");
+      throw new PageError("notFinite");
     }
     return { logits, novelty: found };
   }
@@ -102,15 +101,15 @@ const SIMD_MODULE = Uint8Array.of(
 /** Refuse a browser that cannot run the runtime, or must not. */
 function checkWebAssembly() {
   if (typeof WebAssembly === "undefined") {
-    throw new PageError("this browser offers no WebAssembly, which runs the models. Allow it, or use another browser.");
+    throw new PageError("noWebAssembly");
   }
   if (!WebAssembly.validate(SIMD_MODULE)) {
-    throw new PageError("this browser is too old to run the models (WebAssembly SIMD). Use a version of 2023 or later.");
+    throw new PageError("oldWebAssembly");
   }
   try {
     new WebAssembly.Module(SIMD_MODULE);
   } catch {
-    throw new PageError("a policy of this browser or server forbids WebAssembly, which runs the models. Use another one.");
+    throw new PageError("forbiddenWebAssembly");
   }
 }
 
@@ -140,7 +139,7 @@ async function startAnew(kit, provider) {
  */
 export async function openModel(kit, form, provider) {
   if (provider === "webgpu" && !(await hasWebGpu())) {
-    throw new PageError(text("webgpuNo"));
+    throw new PageError("webgpuNo");
   }
   const bytes = await readAsset(form.model);
   let runtime;
@@ -150,7 +149,7 @@ export async function openModel(kit, form, provider) {
     if (fault instanceof PageError) {
       throw fault;
     }
-    throw new PageError(`the runtime cannot be started in this browser (${errorLine(fault)}). Use another one.`);
+    throw new PageError("runtimeFault", { reason: errorLine(fault) });
   }
   const begin = performance.now();
   try {
@@ -161,6 +160,6 @@ export async function openModel(kit, form, provider) {
     const loadS = (performance.now() - begin) / 1e3;
     return new Session(runtime.ort, session, form, provider, usableThreads(), runtime.importS, loadS);
   } catch (fault) {
-    throw new PageError(`the model cannot be opened in this browser (${errorLine(fault)}).`);
+    throw new PageError("modelFault", { reason: errorLine(fault) });
   }
 }

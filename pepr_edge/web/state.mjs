@@ -7,9 +7,11 @@ import { text } from "./texts.mjs";
 
 /** @typedef {import("./embedded.mjs").Form} Form */
 /** @typedef {import("./embedded.mjs").Kit} Kit */
+/** @typedef {import("./evaluate.mjs").Evaluated} Evaluated */
+/** @typedef {import("./report.mjs").Measured} Measured */
 /** @typedef {import("./runtime.mjs").Session} Session */
 /** @typedef {import("./selftest.mjs").TestResult} TestResult */
-/** @typedef {{form: Form, provider: string, test: TestResult | null, fault: string | null}} Entry */
+/** @typedef {{form: Form, provider: string, test: TestResult | null, fault: unknown}} Entry */
 
 /** The shared state of the page. */
 export class State {
@@ -24,6 +26,12 @@ export class State {
     }
     /** @type {{entry: Entry, session: Session} | null} */
     this.open = null;
+    /** The last measurement of each entry.
+     * @type {Measured[]} */
+    this.measured = [];
+    /** The last evaluation of each entry.
+     * @type {Evaluated[]} */
+    this.evaluated = [];
     this.isBusy = false;
     /** True once the person wants the running task to end. */
     this.isStopped = false;
@@ -34,6 +42,16 @@ export class State {
   /** Tell the sections that something has changed. */
   changed() {
     this.listeners.forEach((listener) => listener());
+  }
+
+  /** @param {Measured} measured */
+  keepMeasured(measured) {
+    this.measured = [...this.measured.filter(({ entry }) => entry !== measured.entry), measured];
+  }
+
+  /** @param {Evaluated} evaluated */
+  keepEvaluated(evaluated) {
+    this.evaluated = [...this.evaluated.filter(({ entry }) => entry !== evaluated.entry), evaluated];
   }
 
   /**
@@ -58,11 +76,12 @@ export class State {
     this.isStopped = false;
     status.classList.remove("bad");
     status.textContent = text("working");
+    this.changed();
     try {
       await task();
     } catch (fault) {
       status.classList.add("bad");
-      status.textContent = text("unexpected", { reason: errorLine(fault) });
+      status.textContent = errorLine(fault);
     } finally {
       this.isBusy = false;
       this.changed();
@@ -97,7 +116,7 @@ export class State {
     try {
       entry.test = await selfTest(await this.session(entry));
     } catch (fault) {
-      entry.fault = errorLine(fault);
+      entry.fault = fault;
     }
   }
 
@@ -109,7 +128,8 @@ export class State {
   async checkedSession(entry) {
     await this.check(entry);
     if (!entry.test?.passed) {
-      throw new PageError(`${formName(entry)}: ${entry.fault ?? text("failed")}. ${text("checkNone")}`);
+      const reason = entry.fault === null ? text("failedLine") : errorLine(entry.fault);
+      throw new PageError("notUsable", { form: formName(entry), reason });
     }
     return this.session(entry);
   }

@@ -7,7 +7,8 @@
  *   hiddenImages: number}} Subgroups */
 
 const MIN_CELL = 5;
-const NO_VALUE = "(no value)";
+/** The group of images without a value, as reports name it. */
+export const NO_VALUE = "(no value)";
 
 /**
  * Return the performance by the values of a column.

@@ -40,7 +40,7 @@ export function classNumbers(labels) {
  */
 function unknown(label, labels) {
   const expected = labels.slice(0, MAX_LISTED).map(shownName).join(", ") + (labels.length > MAX_LISTED ? " ..." : "");
-  return new PageError(`label "${shownName(label)}", expected one of: ${expected}. Rename it, or leave it out.`);
+  return new PageError("unknownLabel", { label: shownName(label), expected });
 }
 
 /**
@@ -54,15 +54,12 @@ export function findingTargets(table, names) {
   const label = table.keys.indexOf("label");
   if (!positions.includes(-1)) {
     return table.rows.map(({ line, values }) =>
-      positions.map((position, finding) => zeroOrOne(values[position], names[finding], `${table.name}: line ${line}`)),
+      positions.map((position, finding) => zeroOrOne(values[position], names[finding], { table: table.name, line })),
     );
   }
   if (label < 0) {
     const missing = shownName(names[positions.indexOf(-1)]);
-    throw new PageError(
-      `${table.name}: no column "${missing}", expected a column of 0 and 1 for each finding, or findings in ` +
-        "the column label with | between them. Add it.",
-    );
+    throw new PageError("noFindingColumn", { table: table.name, column: missing });
   }
   return fromOneColumn(table.rows.map(({ values }) => values[label]), names);
 }
@@ -70,13 +67,12 @@ export function findingTargets(table, names) {
 /**
  * @param {string} value
  * @param {string} name
- * @param {string} where
+ * @param {{table: string, line: number}} where
  * @returns {number}
  */
 function zeroOrOne(value, name, where) {
   if (!Object.hasOwn(VALUES, value)) {
-    const found = `column "${shownName(name)}" has the value "${shownName(value)}"`;
-    throw new PageError(`${where}: ${found}, expected 0 or 1. Correct it.`);
+    throw new PageError("notZeroOrOne", { ...where, column: shownName(name), value: shownName(value) });
   }
   return VALUES[value];
 }

@@ -15,6 +15,8 @@ const page = await (await browser.newContext(emulated)).newPage();
 await page.goto(url);
 const results = await page.evaluate(async (given) => {
   const { decode, toPixels } = await import("/preprocess.mjs");
+  const { useTables } = await import("/texts.mjs");
+  useTables({ en: await (await fetch("/texts/en.json")).json() });
   const made = [];
   for (const { file, spec } of given) {
     try {

@@ -3,6 +3,8 @@
 import { decode, toPixels, toTensor } from "../../pepr_edge/web/preprocess.mjs";
 import { readFileSync } from "node:fs";
 
+import "./load_texts.mjs";
+
 const { jobs } = JSON.parse(readFileSync(0, "utf8"));
 const results = [];
 for (const { file, spec } of jobs) {

@@ -213,7 +213,7 @@ def test_from_the_server(browser: str, kit: Path, images: list[str], address: st
 
 # What the Tab key reaches, in order, once the check has run.
 STOPS = (
-    *("Check", "Predict", "Measure", "Evaluate", "Save", "Check the models", "Self-test"),
+    *("Language", "Check", "Predict", "Measure", "Evaluate", "Save", "Check the models", "Self-test"),
     *("Model", "Choose images", "Photograph"),
     *("tiny@16, int8_static", "tiny@16, fp32", "quick: 128 images and 10 seconds for each model", "Measure"),
     *("Model", "Subgroups (columns of the table, with commas between; may stay empty)", "Choose a folder"),

@@ -20,7 +20,7 @@ for await (const line of createInterface({ input: process.stdin })) {
   }
   await page.getByRole("button", { name: "Measure", exact: true }).click();
   const name = await page.locator("#measure fieldset label").nth(wanted).innerText();
-  await page.waitForFunction(() => /models measured/.test(document.querySelector("#measure [role=status]").textContent));
+  await page.waitForFunction(() => /models? measured/.test(document.querySelector("#measure [role=status]").textContent));
   const row = page.locator("#measure tbody tr", { has: page.getByRole("rowheader", { name, exact: true }) });
   const cells = await row.locator("td").allInnerTexts();
   const [verdict, ...times] = cells;

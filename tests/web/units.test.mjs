@@ -20,7 +20,20 @@ import {
   overlatencyAllowed,
   percentiles,
 } from "../../pepr_edge/web/rules.mjs";
-import { percent, text } from "../../pepr_edge/web/texts.mjs";
+import {
+  bestLanguage,
+  chooseLanguage,
+  fixed,
+  inEnglish,
+  languages,
+  message,
+  milliseconds,
+  percent,
+  short,
+  text,
+  useTables,
+} from "../../pepr_edge/web/texts.mjs";
+import { TABLES } from "./load_texts.mjs";
 
 const LABELS = ["normal", "pneumonia"];
 
@@ -74,10 +87,11 @@ test("a measurement is INVALID for each reason", () => {
   const steady = new Array(128).fill(0.1);
   const rising = steady.map((latency, index) => latency * (1 + index / 128));
   assert.deepEqual(invalidReasons(steady, 12, RULES.quick), []);
-  assert.match(invalidReasons(steady, 9, RULES.quick)[0], /minimum time/);
-  assert.match(invalidReasons(steady.slice(1), 12, RULES.quick)[0], /minimum queries/);
-  assert.match(invalidReasons(steady.slice(66), 12, RULES.quick)[1], /early stopping/);
-  assert.match(invalidReasons(rising, 12, RULES.quick)[0], /drift/);
+  const reasons = (latencies, durationS) => invalidReasons(latencies, durationS, RULES.quick).map(inEnglish);
+  assert.match(reasons(steady, 9)[0], /minimum time: 9.0 s, expected 10 s/);
+  assert.match(reasons(steady.slice(1), 12)[0], /minimum queries: 127 in 12 s, expected 128. Take a smaller/);
+  assert.match(reasons(steady.slice(66), 12)[1], /early stopping: 62/);
+  assert.match(reasons(rising, 12)[0], /drift: median 116 ms .* \(57.9\u00a0%, expected at most 15\u00a0%\)/);
 });
 
 test("a coarse clock times several inferences at once", () => {
@@ -118,12 +132,12 @@ test("broken files are one line each", async () => {
 
 test("files of other formats are named, with the remedy", async () => {
   const others = {
-    "RIFF\0\0\0\0WEBPVP8 ": /a WebP image, .* Convert it to PNG/,
-    "II*\0\x08": /a TIFF image/,
-    "MM\0*": /a TIFF image/,
-    GIF89a: /a GIF image/,
-    "\0\0\0\x18ftypheic": /a HEIC image/,
-    "\0\0\0\x18ftypavif": /an? AVIF image/,
+    "RIFF\0\0\0\0WEBPVP8 ": /format WebP, .* Convert it to PNG/,
+    "II*\0\x08": /format TIFF/,
+    "MM\0*": /format TIFF/,
+    GIF89a: /format GIF/,
+    "\0\0\0\x18ftypheic": /format HEIC/,
+    "\0\0\0\x18ftypavif": /format AVIF/,
     "\0\0\0\x18ftypmp42": /not a PNG or JPEG/,
     [`${"\0".repeat(128)}DICM`]: /a DICOM file, .* the installed pepr_edge/,
     "\x02\0\0\0UL\x04\0": /a DICOM file/,
@@ -248,4 +262,42 @@ test("texts take values, and an unknown one is an error", () => {
   assert.equal(text("agreeing", { agreeing: 3, n: 4 }), "3 of 4");
   assert.throws(() => text("no such text"), /no such text/);
   assert.deepEqual([0, 1e-5, 0.031, 0.5, 0.9999, 1].map(percent), ["0", "< 0.1", "3.1", "50", "> 99.9", "100"].map((number) => `${number}\u00a0%`));
+});
+
+test("numbers and plurals are those of the language", () => {
+  useTables({
+    ...TABLES,
+    pl: {
+      languageName: "polski",
+      percent: "{number}%",
+      measured: { one: "{n} model", few: "{n} modele", many: "{n} modeli", other: "{n} modelu" },
+    },
+  });
+  assert.equal(languages()[0], "en");
+  assert.deepEqual([bestLanguage(["pl-PL", "en"]), bestLanguage(["tlh", "??"])], ["pl", "en"]);
+  chooseLanguage("pl");
+  assert.deepEqual([1, 3, 5].map((n) => text("measured", { n })), ["1 model", "3 modele", "5 modeli"]);
+  assert.deepEqual([percent(0.125), fixed(0.5, 3), milliseconds(1.5)], ["12,5%", "0,500", "1500 ms"]);
+  assert.equal(text("stop"), "Stop"); // that of English, where a table lacks a text
+  assert.equal(inEnglish(message("measured", { n: 1 })), "1 model measured.");
+  chooseLanguage("en");
+  useTables(TABLES);
+  assert.deepEqual([0, 1234.5, 0.0123, 1.19e-7].map((value) => short(value)), ["0", "1230", "0.0123", "1.19E-7"]);
+});
+
+test("each table of texts is complete", () => {
+  const names = (/** @type {string} */ pattern) => [...pattern.matchAll(/\{(\w+)\}/g)].map(([, name]) => name).sort();
+  const forms = (/** @type {string | object} */ pattern) => (typeof pattern === "string" ? [pattern] : Object.values(pattern));
+  for (const [code, table] of Object.entries(TABLES)) {
+    const categories = new Intl.PluralRules(code).resolvedOptions().pluralCategories;
+    assert.deepEqual(Object.keys(table), Object.keys(TABLES.en), code);
+    for (const [key, pattern] of Object.entries(table)) {
+      if (typeof pattern !== "string") {
+        assert.ok("other" in pattern && Object.keys(pattern).every((name) => categories.includes(name)), `${code} ${key}`);
+      }
+      for (const form of forms(pattern)) {
+        assert.deepEqual(names(form), names(forms(TABLES.en[key])[0]), `${code} ${key}`);
+      }
+    }
+  }
 });
