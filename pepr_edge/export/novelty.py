@@ -180,7 +180,7 @@ def add_novelty(path: Path, whitening: Whitening) -> None:
             f"{path.name}: has {len(inputs)} inputs and {len(graph.output)} outputs, expected one of each."
         )
     opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
-    # They come first, while the input is still in the processor's cache.
+    # They need the input alone. Runtimes that keep the order of a file find it in the processor's cache.
     nodes = [*_nodes(inputs[0].name, whitening, opset), *graph.node]
     del graph.node[:]
     graph.node.extend(nodes)
