@@ -259,4 +259,9 @@ def test_anyone_can_redo_the_accuracy_from_the_manifest_alone(
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         assert GOOD in done.stdout
-        assert "sensitivity_at_decision computed" in done.stdout
+        for name in ("accuracy", "sensitivity_at_decision", "specificity_at_decision"):
+            assert f"{name} computed" in done.stdout
+        manifest = read_manifest(bundle)
+        assert manifest.novelty is not None
+        assert manifest.decision is not None
+        assert manifest.decision.threshold is not None
