@@ -71,6 +71,11 @@ def is_signed(bundle: Path) -> bool:
     return signatures.is_signature(bundle / SIGNATURE)
 
 
+def bundle_around(path: Path) -> Path | None:
+    """Return the innermost bundle in which a path lies, whether it exists or not; None if it lies in none."""
+    return next((folder for folder in path.resolve().parents if (folder / MANIFEST).is_file()), None)
+
+
 def limit_bytes(name: str) -> int:
     """Return the maximum size of a file of a bundle, by its name."""
     return LIMITS_BYTES.get(Path(name).suffix, TEXT_BYTES)

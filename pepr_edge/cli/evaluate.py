@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ from pepr_edge.cli.common import (
     trust_option,
 )
 from pepr_edge.cli.progress import TerminalView
-from pepr_edge.errors import BundleError, DataError, InvalidMeasurement, MeasurementError
+from pepr_edge.errors import BundleError, DataError, InvalidMeasurement, MeasurementError, OutputError
 from pepr_edge.text.tables import aligned_table
 from pepr_edge.text.units import metric as metric_name
 from pepr_edge.text.units import plural, score
@@ -89,6 +89,7 @@ def command(
     if not subjects:
         raise MeasurementError("\n".join(faults.bundles))
     images = read_labelled(data, named_columns(column))
+    _check_no_input(out, (data, *images.paths))
     for note in images.notes:
         say(note)
     with TerminalView().bar("images") as bar:
@@ -110,6 +111,15 @@ def command(
         if signer is not None:
             echo(f"signed  {out}.sig, {signer.public.fingerprint}")
     _raise_for(faults)
+
+
+def _check_no_input(out: Path | None, inputs: Iterable[Path]) -> None:
+    """Refuse to write over the table or an image, whatever `--force` says."""
+    if out is None or not out.exists():
+        return
+    place = out.resolve()
+    if any(path.resolve() == place for path in inputs):
+        raise OutputError(f"--out {out}: would overwrite what it is made from. Give another name.")
 
 
 def _subjects(bundles: Sequence[Path], fallback: bool, trust: Trust | None, faults: Faults) -> list[Subject]:

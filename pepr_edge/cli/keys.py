@@ -10,6 +10,7 @@ import click
 from pepr_edge.cli.common import OutFileType, PathType, common, echo, print_json, say
 from pepr_edge.errors import SigningError
 from pepr_edge.text.tables import aligned_table
+from pepr_edge.untrusted.shown import shown
 
 
 @click.group("keys")
@@ -31,6 +32,7 @@ def make_command(key: Path, name: str | None, passphrase: bool, as_json: bool) -
 
     if not key.name:
         raise SigningError(f"{key}: a folder, expected the name of the file to write.")
+    _check_not_passed_on(key)
     secret = _new_passphrase() if passphrase else ""
     public = key_files.make(key, key.name if name is None else name, secret)
     public_path = key.with_name(key.name + key_files.PUBLIC_SUFFIX)
@@ -61,6 +63,21 @@ def show_command(public_key: Path, as_json: bool) -> None:
         return
     rows = [("fingerprint", "name"), *((key.fingerprint, key.name) for key in keys)]
     echo("\n".join(aligned_table(rows, "ll")))
+
+
+def _check_not_passed_on(key: Path) -> None:
+    """Refuse a private key in a bundle or a kit, which others get."""
+    from pepr_edge.bundle.read import bundle_around
+    from pepr_edge.kit.install import KIT
+
+    folder = bundle_around(key)
+    if folder is None:
+        folder = next((part for part in key.resolve().parents if (part / KIT).is_file()), None)
+    if folder is not None:
+        raise SigningError(
+            f"{key}: lies inside {shown(folder.name)}, a bundle or kit, which others get. Keep the private "
+            "key elsewhere."
+        )
 
 
 def _new_passphrase() -> str:

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from pepr_edge.bundle.read import MANIFEST
+from pepr_edge.bundle.read import bundle_around
 from pepr_edge.device.cpu import emulated
 from pepr_edge.device.facts import facts
 from pepr_edge.device.interference import InterferenceMonitor
@@ -351,11 +351,12 @@ def check_out(
     """
     if out is None:
         return
-    for folder in out.resolve().parents:
-        if folder in {bundle.resolve() for bundle in bundles} or (folder / MANIFEST).is_file():
-            raise OutputError(
-                f"{out}: lies inside the bundle {folder.name}, which must not change. Give another --out."
-            )
+    measured = {bundle.resolve() for bundle in bundles}
+    folder = bundle_around(out) or next((part for part in out.resolve().parents if part in measured), None)
+    if folder is not None:
+        raise OutputError(
+            f"{out}: lies inside the bundle {folder.name}, which must not change. Give another --out."
+        )
     check_replaceable(out, partial(_is_report, kind=kind), force)
     if signed:
         check_replaceable(signatures.signature_path(out), signatures.is_signature, force)

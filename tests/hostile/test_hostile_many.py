@@ -197,6 +197,8 @@ KEYS: dict[str, tuple[tuple[str, ...], int | tuple[int, ...], str, str, Spoil]] 
     "a full device": (("make", "/dev/full"), 1, "regular", "x", leave),
     "no folder": (("make", "{here}/none/k"), 1, "none", "x", leave),
     "a folder": (("make", "{here}/run"), 1, "run", "x", leave),
+    "a key in a kit": (("make", "{here}/kit/key"), 1, "others get", "kit/kit.json", write(b"{}")),
+    "a key in a kit's folder": (("make", "{here}/kit/a/key"), 1, "others get", "kit/kit.json", write(b"{}")),
     "a name of 10,000 letters": (("make", "{here}/k", "--name", "n" * 10_000), 1, "--name", "x", leave),
     "a name with a mark of direction": (("make", "{here}/k", "--name", "a\u202eb"), 1, "--name", "x", leave),
     "a name of no letters": (("make", "{here}/k", "--name", ""), (0, 1), "", "x", leave),
