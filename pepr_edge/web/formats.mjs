@@ -1,4 +1,4 @@
-// What a file is that the page does not read, by its first bytes, and what to do with it.
+// What a file is that no decoder of the page reads, by its first bytes, and what to do with it.
 
 import { PageError } from "./errors.mjs";
 
@@ -23,7 +23,7 @@ const STARTS = [
 const DICOM = /^[\x02\x08]\0[^]{2}(?:AE|CS|DA|DT|LO|OB|SH|TM|UI|UL)/;
 
 /**
- * Return the error of a file that is neither PNG nor JPEG: what it is, and the remedy.
+ * Return the error of a file of a format that is not read: what it is, and the remedy.
  * @param {Uint8Array} bytes
  * @returns {PageError}
  */

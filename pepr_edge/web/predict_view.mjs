@@ -11,7 +11,7 @@ import { percent, text } from "./texts.mjs";
 /** @typedef {import("./state.mjs").State} State */
 /** @typedef {import("./state.mjs").Entry} Entry */
 
-const ACCEPT = "image/png,image/jpeg,.png,.jpg,.jpeg";
+const ACCEPT = "image/png,image/jpeg,application/dicom,.png,.jpg,.jpeg,.dcm,.dicom";
 // More lines help nobody on a phone, and previews take memory.
 const MAX_PREVIEWS = 200;
 // Classes or findings whose probabilities are shown.
@@ -200,7 +200,17 @@ function predictionLines(prediction, entry) {
 function resultItem(file, lines, hasPreview) {
   const name = shownName(file.name);
   const preview = hasPreview
-    ? element("img", { src: URL.createObjectURL(file), alt: text("imageOf", { name }) })
+    ? element("img", { src: URL.createObjectURL(file), alt: text("imageOf", { name }), onerror: removeImage })
     : null;
   return element("li", {}, preview, element("div", {}, element("p", { class: "soft" }, name), ...lines));
+}
+
+/**
+ * Remove the preview of an image that the browser cannot show, such as a DICOM file.
+ * @param {Event} event
+ */
+function removeImage(event) {
+  const image = /** @type {HTMLImageElement} */ (event.target);
+  URL.revokeObjectURL(image.src);
+  image.remove();
 }

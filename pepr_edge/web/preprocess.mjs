@@ -1,5 +1,6 @@
 // From an image file to the model's input: the same pixels as `pepr_edge.images.preprocess`.
 
+import { decodeDicom, isDicom } from "./dicom.mjs";
 import { PageError } from "./errors.mjs";
 import { notRead } from "./formats.mjs";
 import { decodeJpeg, isJpeg } from "./jpeg.mjs";
@@ -27,11 +28,12 @@ export async function decode(bytes) {
   if (bytes.length === 0) {
     throw new PageError("fileEmpty");
   }
-  if (!isPng(bytes) && !isJpeg(bytes)) {
+  const decoder = decoderOf(bytes);
+  if (decoder === null) {
     throw notRead(bytes);
   }
   try {
-    return await (isPng(bytes) ? decodePng(bytes, MAX_PIXELS) : decodeJpeg(bytes, MAX_PIXELS));
+    return await decoder(bytes, MAX_PIXELS);
   } catch (fault) {
     if (fault instanceof PageError) {
       throw fault;
@@ -41,6 +43,20 @@ export async function decode(bytes) {
     }
     throw new PageError("corrupt");
   }
+}
+
+/**
+ * @param {Uint8Array} bytes
+ * @returns {((bytes: Uint8Array<ArrayBuffer>, maxPixels: number) => Picture | Promise<Picture>) | null}
+ */
+function decoderOf(bytes) {
+  if (isPng(bytes)) {
+    return decodePng;
+  }
+  if (isJpeg(bytes)) {
+    return decodeJpeg;
+  }
+  return isDicom(bytes) ? decodeDicom : null;
 }
 
 /**

@@ -68,7 +68,7 @@ def hostile_files() -> dict[str, tuple[bytes, str]]:
         "cmyk.jpg": (jpeg(Image.fromarray(noise).convert("CMYK")), "CMYK"),
         "scan.tif": (tiff.getvalue(), "TIFF"),
         "photo.webp": (webp.getvalue(), "WebP"),
-        "scan.dcm": (b"\0" * 128 + b"DICM" + b"\2\0\0\0UL\4\0", "DICOM"),
+        "scan.dcm": (b"\0" * 128 + b"DICM" + b"\2\0\0\0UL\4\0", "cut off"),
         "empty.png": (b"", "empty"),
         "page.png": (b"<!DOCTYPE html><script>alert(4)</script>", "a web page"),
         "interlaced.png": (interlaced(noise[..., 0].copy(), 0), ""),

@@ -138,11 +138,11 @@ test("files of other formats are named, with the remedy", async () => {
     GIF89a: /format GIF/,
     "\0\0\0\x18ftypheic": /format HEIC/,
     "\0\0\0\x18ftypavif": /format AVIF/,
-    "\0\0\0\x18ftypmp42": /not a PNG or JPEG/,
-    [`${"\0".repeat(128)}DICM`]: /a DICOM file, .* the installed pepr_edge/,
+    "\0\0\0\x18ftypmp42": /not a PNG, JPEG or DICOM/,
+    [`${"\0".repeat(128)}DICM`]: /a DICOM file of a kind .* the installed pepr_edge/,
     "\x02\0\0\0UL\x04\0": /a DICOM file/,
     "  <!DOCTYPE html>": /a web page/,
-    "version https://git-lfs": /not a PNG or JPEG/,
+    "version https://git-lfs": /not a PNG, JPEG or DICOM/,
   };
   for (const [content, message] of Object.entries(others)) {
     const bytes = Uint8Array.from(content, (sign) => sign.charCodeAt(0));
