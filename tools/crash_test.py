@@ -98,7 +98,7 @@ def main() -> int:
     end = start(recipe, killed)
     watch(killed, modes, end, None)
     faults = check(killed, checksums)
-    _seed_modes(modes, whole)
+    seed_modes(modes, whole)
     start(recipe, whole).wait()
     text = table(kills) + "\n" + verdict(killed, whole, kills, faults, end.returncode)
     print(text)
@@ -115,12 +115,10 @@ started again, and one that was not killed. See the head of the tool for what is
 """
 
 
-def start(recipe: Path, run: Path) -> subprocess.Popen[bytes]:
+def start(recipe: Path, run: Path, *words: str, stderr: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
     """Start the run in its own session."""
-    command = [sys.executable, "-m", "pepr_edge", "run", str(recipe), "--out", str(run), "-q"]
-    return subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
+    command = [sys.executable, "-m", "pepr_edge", "run", str(recipe), "--out", str(run), "-q", *words]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr, start_new_session=True)
 
 
 def attempt(recipe: Path, run: Path, modes: Path, checksums: dict[Path, str], rng: random.Random) -> Kill:
@@ -161,7 +159,8 @@ def _content(path: Path) -> bytes:
         return b""
 
 
-def _seed_modes(modes: Path, whole: Path) -> None:
+def seed_modes(modes: Path, whole: Path) -> None:
+    """Let a run begin with the modes of another: a training that has no epoch yet keeps its mode."""
     shutil.copytree(modes, whole / "candidates")
     start_record(whole)  # makes it a run directory
 
