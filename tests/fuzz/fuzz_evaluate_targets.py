@@ -77,7 +77,8 @@ def feed_report(path: Path) -> None:
     if not isinstance(report, EvaluationReport):
         return
     artifacts = {result.artifact_sha256 for result in report.results[:1]}
-    if reports._evaluation_fault(report, artifacts, path.parent):
+    labels = report.results[0].labels if report.results else ()
+    if reports._evaluation_fault(report, artifacts, path.parent, labels):
         return
     for result in report.results:
         result.confusion_tables()
