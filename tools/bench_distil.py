@@ -126,7 +126,7 @@ def _data(recipe: ResolvedRecipe, architecture: str, folder: Path) -> Dataset:
     """Return the images at the size of an architecture."""
     (size_px,) = recipe.candidates.sizes_px(architecture)
     images = folder / f"data-{size_px}"
-    if not images.is_dir():
+    if not (images / "info.json").is_file():
         prepare(data_settings(recipe, size_px), images, lambda done, total: None)
     return load(images)
 

@@ -167,7 +167,8 @@ KEYS: dict[str, str] = {
     "train.teacher": (
         '"best": each candidate is trained alone, then those with fewer parameters than the best one again, '
         "with its logits as a part of what they learn. The better training on validation is deployed; the "
-        "energy of the teacher is added to that of a student. An experiment: docs/training.md."
+        "energy of the teacher is added to that of a student. It did not pay where we measured it: "
+        "docs/training.md."
     ),
     "train.device": 'The device for training; "auto" is CUDA if there is a GPU, else the processor.',
     "workstation": "Facts about the training machine that its counters do not give.",

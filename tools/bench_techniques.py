@@ -1,0 +1,292 @@
+"""Measure what techniques of fine-tuning gain: the same training with and without each, by seed.
+
+    python tools/bench_techniques.py ONE.npz OTHER.npz --weights FILE --work DIR \
+        --out docs/benchmarks/techniques.json
+
+tf_efficientnet_lite0 is trained from its ImageNet weights (FILE, as `pepr-edge weights import` writes it) on
+the own splits of each set, with the settings that the images decide. "plain" is the training as pepr_edge
+does it; each other one differs in a single technique:
+
+- lower rate: the backbone learns at a tenth of the classifier's rate;
+- no decay of norms: weight decay leaves out normalisation and biases, which are vectors;
+- average: validation and the kept weights are those of an exponential moving average over steps (timm's
+  ModelEmaV3; decay such that it spans an epoch);
+- gradual: for the first tenth of the steps the classifier alone is trained.
+
+They are compared by their best epoch on validation, and on test, with plain's of the same seed. No technique
+is a part of pepr_edge: this script puts it into the trainer. Energies are CPU seconds times declared watts.
+Files of finished trainings in DIR are used again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from timm.utils import ModelEmaV3
+from torch import nn
+
+from pepr_edge.data import Dataset, load, prepare
+from pepr_edge.device.facts import facts
+from pepr_edge.recipe import Recipe
+from pepr_edge.recipe.resolve import data_settings, settings_from_images
+from pepr_edge.recipe.settings import ResolvedRecipe, ResolvedTrain, resolve
+from pepr_edge.records import Candidate, Epoch, TrainResult
+from pepr_edge.run_dir.current import current_training
+from pepr_edge.run_dir.store import write_text
+from pepr_edge.train import loop, session
+from pepr_edge.train.models import head_parameters
+from pepr_edge.train.session import TrainingJob
+from pepr_edge.train.train import train
+from pepr_edge.train.trainer import CostTracker, Progress, Trainer
+
+ARCHITECTURE = "tf_efficientnet_lite0"
+SEEDS = 3
+WATTS = 7.5
+METRIC = "balanced_accuracy"
+BACKBONE_RATE = 0.1
+HEAD_ALONE = 0.1  # share of the steps
+
+Schedule = torch.optim.lr_scheduler.OneCycleLR
+
+
+def grouped(settings: ResolvedTrain, model: nn.Module, lower_rate: bool = False) -> torch.optim.Optimizer:
+    """Return AdamW with two groups of parameters that differ in their rate, or in their weight decay."""
+    head = {id(parameter) for parameter in head_parameters(model)}
+    first, second = [], []
+    for parameter in model.parameters():
+        is_second = id(parameter) in head if lower_rate else parameter.ndim < 2
+        (second if is_second else first).append(parameter)
+    rate = settings.learning_rate
+    groups = [
+        {"params": first, "lr": rate * BACKBONE_RATE if lower_rate else rate},
+        {"params": second, "weight_decay": settings.weight_decay if lower_rate else 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=rate, weight_decay=settings.weight_decay, fused=True)
+
+
+def schedule_of_groups(optimiser: torch.optim.Optimizer, _: float, **settings: Any) -> Schedule:
+    """Return the one-cycle schedule, each group of parameters with its own highest rate."""
+    return Schedule(optimiser, [group["lr"] for group in optimiser.param_groups], **settings)
+
+
+class AveragedTrainer(Trainer):
+    """A trainer that evaluates and keeps the moving average of the weights."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        # The average of as many steps as an epoch has; timm's warm-up keeps the random start out of it.
+        self._average = ModelEmaV3(self.model, decay=1 - 1 / self._steps, use_warmup=True)
+        self._steps_taken = 0
+
+    def train_one_epoch(self, cost_tracker: CostTracker, progress: Progress) -> None:
+        """Train an epoch, and average the weights after each step."""
+
+        def after_step(done: int, steps: int, epoch: int, best: float) -> None:
+            self._steps_taken += 1
+            self._average.update(self.model, self._steps_taken)
+            progress(done, steps, epoch, best)
+
+        super().train_one_epoch(cost_tracker, after_step)
+
+    def _validate(self, cost_tracker: CostTracker) -> NDArray[np.float32]:
+        pixels = self._data.splits["val"][0]
+        return loop.predict(self._average.module, pixels, self._spec, self.mode, cost_tracker.tick)
+
+    def _add_epoch(self, epoch: Epoch) -> None:
+        trained = self.model
+        self.model = self._average.module
+        super()._add_epoch(epoch)
+        self.model = trained
+
+
+class GradualTrainer(Trainer):
+    """A trainer that trains the classifier alone at first."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._left = round(HEAD_ALONE * self._steps * self._settings.epochs)
+        self._train_backbone(self._left == 0)
+
+    def _train_backbone(self, trains: bool) -> None:
+        head = {id(parameter) for parameter in head_parameters(self.model)}
+        for parameter in self.model.parameters():
+            parameter.requires_grad_(trains or id(parameter) in head)
+
+    def train_one_epoch(self, cost_tracker: CostTracker, progress: Progress) -> None:
+        """Train an epoch, with the backbone from the step on at which it joins."""
+
+        def after_step(done: int, steps: int, epoch: int, best: float) -> None:
+            self._left -= 1
+            if self._left == 0:
+                self._train_backbone(True)
+            progress(done, steps, epoch, best)
+
+        super().train_one_epoch(cost_tracker, after_step)
+
+
+@contextmanager
+def lower_rate() -> Iterator[None]:
+    """Put groups of two rates into the training step."""
+    with (
+        patch.object(loop, "optimiser", partial(grouped, lower_rate=True)),
+        patch.object(torch.optim.lr_scheduler, "OneCycleLR", schedule_of_groups),
+    ):
+        yield
+
+
+TECHNIQUES: dict[str, Callable[[], AbstractContextManager[Any]]] = {
+    "plain": nullcontext,
+    "lower rate": lower_rate,
+    "no decay of norms": lambda: patch.object(loop, "optimiser", grouped),
+    "average": lambda: patch.object(session, "Trainer", AveragedTrainer),
+    "gradual": lambda: patch.object(session, "Trainer", GradualTrainer),
+}
+
+
+def main() -> None:
+    """Train all that is missing, and write the results."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("sets", nargs="+", help=".npz files in MedMNIST's format")
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    arguments = parser.parse_args()
+    trainings = []
+    for seed in range(arguments.seeds):
+        for source in arguments.sets:
+            for name in TECHNIQUES:
+                folder = arguments.work / Path(source).stem
+                trained = _trained(name, _recipe(source, seed, arguments.weights), folder)
+                trainings.append(
+                    {"data": Path(source).stem, "seed": seed, "technique": name, **_row(trained)}
+                )
+                print(trainings[-1], flush=True)
+    rows = summary(trainings)
+    document = {
+        "schema_version": 1,
+        "architecture": ARCHITECTURE,
+        "metric": METRIC,
+        "watts_per_core": WATTS,
+        "cpu": facts().cpu,
+        "trainings": trainings,
+        "summary": rows,
+    }
+    write_text(arguments.out, json.dumps(document, indent=1) + "\n")
+    print(as_markdown(rows))
+
+
+def _recipe(source: str, seed: int, weights: Path) -> ResolvedRecipe:
+    """Return the recipe of a training; the images decide its settings."""
+    auto = dict.fromkeys(("epochs", "batch_size", "learning_rate", "patience"), "auto")
+    recipe = Recipe.model_validate(
+        {
+            "name": "techniques",
+            "seed": seed,
+            "device": {"name": "this machine"},
+            "data": {"source": source},
+            "candidates": {
+                "architectures": [ARCHITECTURE],
+                "image_size_px": "auto",
+                "weights": str(weights.resolve()),
+            },
+            "train": {**auto, "class_balanced": True, "device": "cpu"},
+            "workstation": {"watts_per_core": WATTS, "country": "DNK"},
+            "score": {"performance": METRIC},
+        }
+    )
+    return resolve(recipe, settings_from_images(recipe))
+
+
+def _trained(technique: str, recipe: ResolvedRecipe, folder: Path) -> TrainResult:
+    """Train with a technique, unless the folder has it."""
+    (size_px,) = recipe.candidates.sizes_px(ARCHITECTURE)
+    data = _data(recipe, size_px, folder)
+    candidate = Candidate(
+        architecture=ARCHITECTURE,
+        image_size_px=size_px,
+        weights="pretrained",
+        in_channels=data.info.channels,
+        num_classes=len(data.info.labels),
+    )
+    own = folder / f"{technique}-{recipe.seed}"
+    own.mkdir(parents=True, exist_ok=True)
+    key = f"{technique} {recipe.seed} {recipe.train.epochs} {data.info.sha256}"
+    done = current_training(own, key)
+    if done is not None:
+        return done
+    job = TrainingJob(
+        candidate, data, recipe, own, key, 1, False, lambda *_: None, str(recipe.candidates.weights)
+    )
+    with TECHNIQUES[technique]():
+        return train(job)
+
+
+def _data(recipe: ResolvedRecipe, size_px: int, folder: Path) -> Dataset:
+    images = folder / f"data-{size_px}"
+    if not (images / "info.json").is_file():
+        prepare(data_settings(recipe, size_px), images, lambda done, total: None)
+    return load(images)
+
+
+def _row(trained: TrainResult) -> dict[str, Any]:
+    return {
+        "val": trained.performance[f"val_{METRIC}"].value,
+        "test": trained.performance[METRIC].value,
+        "energy_j": trained.cost.energy_j.value,
+        "epochs": len(trained.epochs),
+    }
+
+
+def summary(trainings: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return, by technique and set, and over the sets, the mean gain over plain and its standard error."""
+    plain = {(row["data"], row["seed"]): row for row in trainings if row["technique"] == "plain"}
+    rows = []
+    for technique in [name for name in TECHNIQUES if name != "plain"]:
+        own = [row for row in trainings if row["technique"] == technique]
+        for data in [*dict.fromkeys(row["data"] for row in own), "all"]:
+            pairs = [(row, plain[row["data"], row["seed"]]) for row in own if data in (row["data"], "all")]
+            row: dict[str, Any] = {"technique": technique, "set": data, "pairs": len(pairs)}
+            for split in ("val", "test"):
+                gains = [one[split] - other[split] for one, other in pairs]
+                row[f"{split}_gain"] = statistics.fmean(gains)
+                error = statistics.stdev(gains) / len(gains) ** 0.5 if len(gains) > 1 else None
+                row[f"{split}_gain_se"] = error
+            row["energy_ratio"] = statistics.fmean(
+                one["energy_j"] / other["energy_j"] for one, other in pairs
+            )
+            rows.append(row)
+    return rows
+
+
+def as_markdown(rows: list[dict[str, Any]]) -> str:
+    """Return the summary as a table."""
+    lines = [
+        "| technique | set | pairs | gain on validation | gain on test | energy, times |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        gains = []
+        for split in ("val", "test"):
+            error = row[f"{split}_gain_se"]
+            gains.append(f"{row[f'{split}_gain']:+.3f}" + ("" if error is None else f" (± {error:.3f})"))
+        start = f"| {row['technique']} | {row['set']} | {row['pairs']} | "
+        lines.append(f"{start}{gains[0]} | {gains[1]} | {row['energy_ratio']:.2f} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
