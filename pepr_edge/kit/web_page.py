@@ -29,7 +29,8 @@ from pepr_edge.kit.web_runtime import ProviderFiles
 from pepr_edge.measure import selftest
 from pepr_edge.records import Manifest
 from pepr_edge.untrusted import npz
-from pepr_edge.untrusted.files import content
+from pepr_edge.untrusted.documents import json_document
+from pepr_edge.untrusted.files import MIB, content
 from pepr_edge.untrusted.onnx_check import MODEL_BYTES
 
 WEB = Path(pepr_edge.web.__file__).parent
@@ -97,7 +98,7 @@ def page(bundles: Iterable[Path], runtime: Mapping[str, ProviderFiles], made: st
 def texts() -> dict[str, dict[str, Any]]:
     """Return the tables of the page's texts by language, English first."""
     paths = sorted((WEB / TEXTS).glob("*.json"), key=lambda path: (path.stem != ENGLISH, path.stem))
-    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths}
+    return {path.stem: json_document(content(path, MIB)) for path in paths}
 
 
 def _texts_block() -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import shutil
 import subprocess
 import tarfile
@@ -13,9 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from pepr_edge.errors import KitError
+from pepr_edge.errors import KitError, OutputError
 from pepr_edge.run_dir.store import write_bytes
 from pepr_edge.untrusted.files import MIB, content
+from pepr_edge.untrusted.paths import cache_folder
 from pepr_edge.untrusted.shown import one_line, shown
 
 PACKAGE = "onnxruntime-web"
@@ -96,16 +96,15 @@ def _is_intact(archive: bytes) -> bool:
 
 
 def cache_file() -> Path:
-    """Return where the archive is kept."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
-    return Path(base or Path.home() / ".cache") / "pepr_edge" / FILE
+    """Return where the archive is kept. Raises OutputError if the user has no home for a cache."""
+    return cache_folder() / "pepr_edge" / FILE
 
 
 def _cached() -> bytes | None:
     """Return the archive of the cache; None if there is none, or a damaged one."""
     try:
         archive = content(cache_file(), LIMIT_BYTES)
-    except OSError:
+    except (OSError, OutputError):
         return None
     return archive if _is_intact(archive) else None
 
@@ -127,7 +126,7 @@ def _fetched() -> bytes:
             raise KitError(f"npm cannot fetch {PACKAGE} {VERSION} ({reason}). {MANUAL}") from None
     if not _is_intact(archive):
         raise KitError(f"npm fetched another {FILE} than was published (its sha512 differs). {MANUAL}")
-    with suppress(OSError):  # else the next kit fetches it again
+    with suppress(OSError, OutputError):  # else the next kit fetches it again
         cache_file().parent.mkdir(parents=True, exist_ok=True)
         write_bytes(cache_file(), archive)
     return archive

@@ -5,8 +5,11 @@ The same methods of `pathlib.Path` raise for a name that is too long, and for a 
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
+
+from pepr_edge.errors import OutputError
 
 
 def exists(path: str | Path) -> bool:
@@ -32,6 +35,23 @@ def leads_out(path: Path, folder: Path) -> bool:
         return not path.resolve().is_relative_to(folder)
     except (OSError, ValueError, RuntimeError):  # RuntimeError: links in a circle, until Python 3.12
         return False
+
+
+def cache_folder() -> Path:
+    """Return the folder of this user for what can be had again.
+
+    Raises:
+        OutputError: the user has no home, as in some containers.
+    """
+    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
+    if base:
+        return Path(base)
+    try:
+        return Path.home() / ".cache"
+    except RuntimeError:
+        raise OutputError(
+            "this user has no home folder, expected one for the cache. Set HOME or XDG_CACHE_HOME."
+        ) from None
 
 
 def _mode(path: str | Path) -> int | None:

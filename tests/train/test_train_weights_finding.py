@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
+from pepr_edge.errors import ModelError
 from pepr_edge.train.weights.finding import (
     FileNotes,
     file_notes,
@@ -131,6 +132,26 @@ def test_the_notes_of_a_file_of_ours_are_read(tmp_path: Path) -> None:
     save_file(TENSORS, tmp_path / "other.safetensors", {"format": "pt"})
     assert file_notes(tmp_path / "other.safetensors") == FileNotes()
     assert file_notes(tmp_path / "none.safetensors") == FileNotes()
+
+
+@pytest.mark.parametrize("text", ["x" * 10_000, "a\nb", "\x7f", "a\u202eb"])
+def test_a_note_that_fits_into_no_table_is_left_out(text: str, tmp_path: Path) -> None:
+    metadata = {"made_by": "pepr_edge", "pretrained_name": text, "licence": text}
+    save_file(TENSORS, tmp_path / "other.safetensors", metadata)
+    notes = file_notes(tmp_path / "other.safetensors")
+    assert (notes.name, notes.licence) == ("", "")
+
+
+def test_weights_are_not_cached_for_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home(path: str) -> str:
+        return path
+
+    for name in ("TORCH_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.path.expanduser", no_home)
+    assert in_cache(OF_URL) is None
+    with pytest.raises(ModelError, match="TORCH_HOME"):
+        url_path(OF_URL)
 
 
 @given(st.binary(max_size=60) | st.dictionaries(st.text(max_size=4), st.integers() | st.text(max_size=4)))

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pepr_edge.untrusted.paths import exists, is_dir, is_file, leads_out
+from pepr_edge.errors import OutputError
+from pepr_edge.untrusted.paths import cache_folder, exists, is_dir, is_file, leads_out
 
 
 def test_a_file_and_a_folder_are_told_apart(tmp_path: Path) -> None:
@@ -38,3 +39,16 @@ def test_links_are_followed(tmp_path: Path) -> None:
     assert [name for name in names if leads_out(folder / name, root)] == ["out", ".."]
     assert [name for name in names if is_file(folder / name)] == ["out"]
     assert not exists(folder / "circle")
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def no_home(path: str) -> str:
+        return path
+
+    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.path.expanduser", no_home)  # as for a number that no user has
+    with pytest.raises(OutputError, match="XDG_CACHE_HOME"):
+        cache_folder()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path

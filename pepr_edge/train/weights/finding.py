@@ -9,9 +9,11 @@ import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from pepr_edge.errors import ModelError
 from pepr_edge.untrusted.documents import json_document
 from pepr_edge.untrusted.files import MIB, open_regular
 from pepr_edge.untrusted.paths import is_file
+from pepr_edge.untrusted.shown import SHOWN_CHARACTERS, is_plain
 from pepr_edge.zoo.pretrained import Pretrained, pretrained_weights
 
 # In the order in which they are looked for.
@@ -79,7 +81,10 @@ def in_folder(folder: Path, architecture: str) -> Path | None:
 def in_cache(pretrained: Pretrained) -> Path | None:
     """Return the file of pretrained weights in the cache of the hub or of PyTorch; None if there is none."""
     if not pretrained.repository:
-        path = url_path(pretrained)
+        try:
+            path = url_path(pretrained)
+        except ModelError:
+            return None
         return path if is_file(path) else None
     from huggingface_hub import try_to_load_from_cache
 
@@ -96,11 +101,21 @@ def hub_files(pretrained: Pretrained) -> tuple[str, ...]:
 
 
 def url_path(pretrained: Pretrained) -> Path:
-    """Return the place in PyTorch's cache of weights that have a URL only."""
+    """Return the place in PyTorch's cache of weights that have a URL only.
+
+    Raises:
+        ModelError: the user has no home for a cache.
+    """
     home = os.environ.get("TORCH_HOME")
     if home is None:
         home = str(Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "torch")
-    return Path(home).expanduser() / "hub" / "checkpoints" / PurePosixPath(pretrained.url).name
+    try:
+        folder = Path(home).expanduser()
+    except RuntimeError:
+        raise ModelError(
+            "this user has no home folder, expected one for the cache. Set HOME or TORCH_HOME."
+        ) from None
+    return folder / "hub" / "checkpoints" / PurePosixPath(pretrained.url).name
 
 
 def file_notes(path: Path) -> FileNotes:
@@ -112,6 +127,11 @@ def file_notes(path: Path) -> FileNotes:
                 return FileNotes()
             metadata = json_document(file.read(length))["__metadata__"]
         is_ours = bool(metadata[MADE_BY] == "pepr_edge")
-        return FileNotes(is_ours, str(metadata.get(NAME_KEY, "")), str(metadata.get(LICENCE_KEY, "")))
+        return FileNotes(is_ours, _note(metadata.get(NAME_KEY)), _note(metadata.get(LICENCE_KEY)))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return FileNotes()
+
+
+def _note(value: object) -> str:
+    """Return a text of a file that may be of others; empty if it is none that fits into a table."""
+    return value if isinstance(value, str) and is_plain(value) and len(value) <= SHOWN_CHARACTERS else ""

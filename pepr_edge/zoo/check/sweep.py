@@ -25,6 +25,7 @@ from pepr_edge.run_dir.owned import check_owned, is_os_metadata, start_record, w
 from pepr_edge.run_dir.store import locked, open_new, read_current, sha256_file, stage_key
 from pepr_edge.untrusted.documents import json_document
 from pepr_edge.untrusted.files import RECORD_BYTES, content
+from pepr_edge.untrusted.paths import cache_folder
 from pepr_edge.zoo.check.row import CheckJob, CheckRow
 
 LIBRARIES = ("torch", "timm", "onnx", "onnxscript", "onnxruntime", "numpy")
@@ -64,8 +65,7 @@ OnProgress = Callable[[SweepProgress], None]
 
 def default_folder() -> Path:
     """Return the default folder of the rows: `pepr_edge/zoo_check` in the user's cache."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
-    return (Path(base) if base else Path.home() / ".cache") / "pepr_edge" / "zoo_check"
+    return cache_folder() / "pepr_edge" / "zoo_check"
 
 
 def check_names(names: Iterable[str]) -> None:
