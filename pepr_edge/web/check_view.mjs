@@ -1,7 +1,7 @@
 // The section "Check": self-tests of all models, and what this browser can do.
 
 import { clockStepS, hasWebGpu, thisDevice } from "./device.mjs";
-import { button, element, pause, statusLine, table } from "./dom.mjs";
+import { button, element, pause, statusLine, stopButton, table } from "./dom.mjs";
 import { errorLine } from "./errors.mjs";
 import { usableThreads } from "./runtime.mjs";
 import { formName } from "./state.mjs";
@@ -21,7 +21,10 @@ export function checkView(state) {
   const status = statusLine();
   const results = element("div");
   const browser = element("div");
-  const start = button(text("checkButton"), () => void state.alone(status, () => checkAll(state, status)), true);
+  const stop = stopButton(text("stop"), () => {
+    state.isStopped = true;
+  });
+  const begin = () => void state.alone(status, () => stop.during(() => checkAll(state, status)));
   state.listeners.push(() => {
     const checked = state.entries.filter((entry) => entry.test !== null || entry.fault !== null);
     results.replaceChildren(...(checked.length ? [resultsTable(checked)] : []));
@@ -32,7 +35,7 @@ export function checkView(state) {
     { id: "check", "aria-labelledby": "check-title" },
     element("h2", { id: "check-title" }, text("check")),
     element("p", {}, text("checkIntro")),
-    element("div", { class: "row" }, start),
+    element("div", { class: "row" }, button(text("checkButton"), begin, true), stop.element),
     status,
     results,
     element("h3", {}, text("thisBrowser")),

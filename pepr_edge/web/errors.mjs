@@ -15,6 +15,9 @@ export class PageError extends Error {
   }
 }
 
+/** Raised where the person stops a task. */
+export class Stopped extends Error {}
+
 // Control signs, and those that change the direction of a text; not the joiners, which some scripts need.
 const SIGNS = /(?![\u200c\u200d])[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
 const RIGHT_TO_LEFT = /[\p{Script=Arabic}\p{Script=Hebrew}\p{Script=Syriac}\p{Script=Thaana}\p{Script=Nko}]/u;

@@ -2,6 +2,7 @@
 
 import { readAsset } from "./embedded.mjs";
 import { pause } from "./dom.mjs";
+import { Stopped } from "./errors.mjs";
 import { toTensor } from "./preprocess.mjs";
 import { inferencesPerLatency, invalidReasons, medianOf, percentiles, thirds } from "./rules.mjs";
 
@@ -15,9 +16,6 @@ import { inferencesPerLatency, invalidReasons, medianOf, percentiles, thirds } f
 
 // The page draws and takes input this often, between two latencies.
 const PAUSE_S = 0.25;
-
-/** Raised where the person stops a measurement. */
-export class Stopped extends Error {}
 
 /**
  * Measure an open model.

@@ -2,7 +2,8 @@
 
 import { clockStepS, onBattery } from "./device.mjs";
 import { button, element, statusLine, stopButton, table } from "./dom.mjs";
-import { Stopped, measure } from "./measure.mjs";
+import { Stopped } from "./errors.mjs";
+import { measure } from "./measure.mjs";
 import { latencyPlot } from "./plot.mjs";
 import { fieldReport } from "./report.mjs";
 import { RULES } from "./rules.mjs";

@@ -1,7 +1,9 @@
 // A bundle's self-test: does the model decide here as where it was made?
 
 import { agree, decide, decisionOrDefault } from "./decision.mjs";
+import { pause } from "./dom.mjs";
 import { readAsset } from "./embedded.mjs";
+import { Stopped } from "./errors.mjs";
 
 /** @typedef {import("./runtime.mjs").Session} Session */
 /** @typedef {{passed: boolean, agreeing: number, n: number, maxAbsDiff: number, tolerance: number,
@@ -9,13 +11,16 @@ import { readAsset } from "./embedded.mjs";
 
 // A novelty this near to its limit, as a share of it, may lie on either side of it on another device.
 const NOVELTY_MARGIN = 0.1;
+// The page draws and takes input this often, between two images.
+const PAUSE_MS = 250;
 
 /**
  * Run the self-test of an open model.
  * @param {Session} session
+ * @param {() => boolean} isStopped
  * @returns {Promise<TestResult>}
  */
-export async function selfTest(session) {
+export async function selfTest(session, isStopped) {
   const { form } = session;
   const { n, tolerance } = form.selftest;
   const decision = decisionOrDefault(form.decision);
@@ -28,7 +33,15 @@ export async function selfTest(session) {
   let agreeing = 0;
   let maxAbsDiff = 0;
   let noveltyAgrees = limit === null || novelty === null ? null : true;
+  let nextPause = performance.now() + PAUSE_MS;
   for (let index = 0; index < n; index += 1) {
+    if (performance.now() >= nextPause) {
+      await pause();
+      nextPause = performance.now() + PAUSE_MS;
+    }
+    if (isStopped()) {
+      throw new Stopped();
+    }
     const answer = await session.answer(pixels.subarray(index * size, (index + 1) * size));
     const wanted = expected.subarray(index * classes, (index + 1) * classes);
     answer.logits.forEach((logit, label) => {

@@ -1,6 +1,6 @@
 // What the sections of the page share: the kit, which models pass, the open model, what was measured.
 
-import { PageError, errorLine, shownName } from "./errors.mjs";
+import { PageError, Stopped, errorLine, shownName } from "./errors.mjs";
 import { openModel } from "./runtime.mjs";
 import { selfTest } from "./selftest.mjs";
 import { text } from "./texts.mjs";
@@ -80,8 +80,9 @@ export class State {
     try {
       await task();
     } catch (fault) {
-      status.classList.add("bad");
-      status.textContent = errorLine(fault);
+      const isStopped = fault instanceof Stopped;
+      status.classList.toggle("bad", !isStopped);
+      status.textContent = isStopped ? text("stoppedHere") : errorLine(fault);
     } finally {
       this.isBusy = false;
       this.changed();
@@ -114,8 +115,11 @@ export class State {
       return;
     }
     try {
-      entry.test = await selfTest(await this.session(entry));
+      entry.test = await selfTest(await this.session(entry), () => this.isStopped);
     } catch (fault) {
+      if (fault instanceof Stopped) {
+        throw fault;
+      }
       entry.fault = fault;
     }
   }

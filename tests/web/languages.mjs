@@ -21,7 +21,7 @@ const idle = (section) =>
     return line !== "" && !line.includes(" ...") && document.querySelector("#language").disabled === false;
   }, section);
 
-await page.locator("#check button").click();
+await page.locator("#check button").first().click();
 await idle("#check");
 await page.locator("#save button").first().click();
 await page.locator("#predict-files").setInputFiles(job.images);

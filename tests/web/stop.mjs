@@ -42,8 +42,26 @@ async function saved() {
   return file ? readFileSync(await file.path(), "utf8") : page.locator("#save [role=status]").innerText();
 }
 
-const found = { before: await state() };
-await measure.click();
+// Both clicks before the first image.
+await page.evaluate(() => {
+  const [check, stopCheck] = document.querySelectorAll("#check button");
+  check.click();
+  stopCheck.click();
+});
+await said("#check", /Stopped/);
+const checked = { stopped: await page.locator("#check tbody tr").count() };
+await page.getByRole("button", { name: "Check the models" }).click();
+await said("#check", /pass/);
+checked.again = await page.locator("#check [role=status]").innerText();
+
+/** Measure for a minute, or for ten seconds. */
+async function begin(rules) {
+  await page.locator(`#measure input[value=${rules}]`).check();
+  await measure.click();
+}
+
+const found = { checked, before: await state() };
+await begin("full");
 await said("#measure", /median/);
 found.during = await state();
 await page.locator("#predict-files").setInputFiles(job.file);
@@ -57,14 +75,14 @@ await said("#predict", /with an answer/);
 found.predicted = await page.locator("#predict [role=status]").innerText();
 
 // The first of two models to its end, and the second one stopped, by keys.
-await measure.click();
+await begin("quick");
 await said("#measure", /fp32: /);
 await stop.press("Enter");
 await said("#measure", /Stopped/);
 found.second = { ...(await state()), saved: await saved() };
 
 // Anew, and stopped: what was measured before is kept.
-await measure.click();
+await begin("full");
 await said("#measure", /median/);
 await stop.click();
 await said("#measure", /Stopped/);

@@ -1,4 +1,4 @@
-"""The button "Stop" of a measurement: the page stays usable, and no report holds half a measurement."""
+"""The buttons "Stop" of check and measurement: the page goes on, and no report holds half a measurement."""
 
 from __future__ import annotations
 
@@ -46,6 +46,11 @@ def test_the_page_goes_on(found: dict[str, Any]) -> None:
     for step in ("first", "second", "third"):
         assert found[step]["status"].startswith("Stopped.")
         assert (found[step]["stopIsOff"], found[step]["barIsHidden"]) == (True, True)
+
+
+def test_a_check_that_was_stopped_fails_no_model(found: dict[str, Any]) -> None:
+    assert found["checked"]["stopped"] == 0
+    assert found["checked"]["again"].startswith("2 of 2")
 
 
 def test_what_was_stopped_is_in_no_report(found: dict[str, Any]) -> None:
