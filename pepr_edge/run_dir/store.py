@@ -31,6 +31,8 @@ BLOCK_BYTES = 1 << 20
 # synced.
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
+# Errors of a write that do not name the file: a full disk, a quota, a limit on the size of files.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # The last lines of a log are looked for in so much of it.
 TAIL_BYTES = 1 << 16
 # Digits of the number of a process.
@@ -66,7 +68,8 @@ def atomic_writer(path: Path, exclusive: bool = False) -> Iterator[BinaryIO]:
             temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as fault:
-        if fault.filename in (temporary, str(temporary)):
+        is_unnamed = fault.filename is None and fault.errno in NO_ROOM  # of a write to an open file
+        if is_unnamed or fault.filename in (temporary, str(temporary)):
             fault.filename = str(path)
         raise
     finally:

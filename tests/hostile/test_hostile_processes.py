@@ -52,6 +52,27 @@ ROWS: dict[str, Row] = {
     "little memory for rank": Row("ulimit -v 400000; $P rank none", 1, "not a run directory"),
     "little memory for predict": Row(f"ulimit -v 60000; $P {PREDICT}", 1, "error: "),
     "few open files": Row(f"ulimit -n 24; $P {PREDICT}", 0, "probability"),
+    "few open files for evaluate": Row(
+        "ulimit -n 12; $P evaluate 01-tiny@16-fp32 site --out e.json", 0, "accuracy"
+    ),
+    "no byte of a table may be written": Row(
+        "ulimit -f 0; $P score table.csv --performance val_01 --resource E=energy_kwh --out s.csv;"
+        " s=$?; ls -A | grep -q s.csv && exit 99; exit $s",
+        1,
+        "s.csv: File too large",
+    ),
+    "no byte of a key may be written": Row(
+        "ulimit -f 0; $P keys make key; s=$?; ls -A | grep -q key && exit 99; exit $s", 1, "File too large"
+    ),
+    "no byte of a dossier may be written": Row(
+        "ulimit -f 0; $P dossier 01-tiny@16-fp32 --out papers", 1, "File too large"
+    ),
+    "Python without assertions and docstrings": Row(f"$PYTHON -OO -m pepr_edge {PREDICT}", 0, "probability"),
+    "help without docstrings": Row("$PYTHON -OO -m pepr_edge --help", 0, "doctor"),
+    "Python that shows all warnings": Row(f"$PYTHON -X dev -bb -m pepr_edge {PREDICT}", 0, "probability"),
+    "odd numbers in the environment": Row(
+        f"COLUMNS=-5 LINES=abc TERM=nope OMP_NUM_THREADS=abc TZ=x/y LC_ALL=xx $P {PREDICT}", 0, "probability"
+    ),
     "no core of a crash": Row(f"ulimit -c 0; $P {PREDICT}", 0, "probability"),
     "an interrupt": Row(f"timeout -s INT 0.15 $P {PREDICT}; test $? -ne 0", 0),
     "a module of the working directory": Row(

@@ -336,3 +336,10 @@ def test_folders_that_cannot_be_synced_are_used(
         with pytest.raises(OSError, match=os.strerror(code)):
             write_text(tmp_path / "a.txt", "content")
     assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "content"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG])
+def test_a_write_without_room_names_its_file(number: int, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"a\.txt"), store.atomic_writer(tmp_path / "a.txt"):
+        raise OSError(number, os.strerror(number))
+    assert list(tmp_path.iterdir()) == []
