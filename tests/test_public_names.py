@@ -95,7 +95,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "pepr_edge.export.int8": ("form", "search"),
     "pepr_edge.field": ("bench", "evaluate", "labelled", "predict", "report_checksum", "verify"),
     "pepr_edge.images": ("depth", "dicom", "dicom_patient", "formats", "preprocess", "unlike"),
-    "pepr_edge.kit": ("check", "make", "platforms", "serve", "web_kit", "web_page", "web_runtime"),
+    "pepr_edge.kit": ("check", "install", "make", "platforms", "serve", "web_kit", "web_page", "web_runtime"),
     "pepr_edge.measure": (
         "bundle_model",
         "inference_process",
@@ -352,6 +352,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "pepr_edge.signing": ("key_files", "openssh", "signatures"),
     "pepr_edge.tables": (
         "BASELINE",
+        "MAX_IMAGES",
         "Group",
         "Place",
         "ScoreTask",

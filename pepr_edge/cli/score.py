@@ -283,7 +283,7 @@ def _weights(text: str | None, resources: Columns) -> dict[str, float]:
 
 
 def _number(text: str) -> float | None:
-    from pepr_edge.tables.columns import MAX_IMAGES
+    from pepr_edge.tables import MAX_IMAGES
 
     try:
         value = float(text)

@@ -9,4 +9,4 @@ so it uses the standard library alone.
 in a browser, `serve` hands the page to browsers.
 """
 
-__all__ = ["check", "make", "platforms", "serve", "web_kit", "web_page", "web_runtime"]
+__all__ = ["check", "install", "make", "platforms", "serve", "web_kit", "web_page", "web_runtime"]
