@@ -46,6 +46,8 @@ COMMANDS = {
 # Commands for a clinic's device. There even numpy or onnxruntime may not load, so the device is checked
 # before they are imported.
 FIELD = ("bench", "predict", "evaluate", "verify")
+# Of the environment's SOURCE_DATE_EPOCH: the year 9999.
+MAX_DATE_S = 253_402_300_799
 # Lines of an error, at most.
 MAX_LINES = 100
 
@@ -90,6 +92,16 @@ def _after_preflight(command: click.Command) -> click.Command:
 @click.version_option(__version__, prog_name="pepr-edge")
 def main() -> None:
     """Which model should we deploy on this device, and what did it cost us?"""
+    _check_date()
+
+
+def _check_date() -> None:
+    """Refuse a date of build that ends numpy's import, or matplotlib's, with a traceback."""
+    date = os.environ.get("SOURCE_DATE_EPOCH", "0")
+    if not (date.isascii() and date.isdigit() and int(date[:20]) <= MAX_DATE_S):
+        from pepr_edge.untrusted.shown import shown
+
+        raise PeprError(f"SOURCE_DATE_EPOCH is {shown(date)!r}, expected whole seconds since 1970. Unset it.")
 
 
 def _printable(error: Exception) -> str:

@@ -73,6 +73,12 @@ ROWS: dict[str, Row] = {
     "odd numbers in the environment": Row(
         f"COLUMNS=-5 LINES=abc TERM=nope OMP_NUM_THREADS=abc TZ=x/y LC_ALL=xx $P {PREDICT}", 0, "probability"
     ),
+    "no date of build": Row("SOURCE_DATE_EPOCH=abc $P data check images", 1, "SOURCE_DATE_EPOCH"),
+    "a date of build in the year 3e9": Row(
+        "SOURCE_DATE_EPOCH=99999999999999999999999999 $P doctor", 1, "SOURCE_DATE_EPOCH"
+    ),
+    "an empty date of build": Row("SOURCE_DATE_EPOCH= $P doctor", 1, "SOURCE_DATE_EPOCH"),
+    "a date of build": Row(f"SOURCE_DATE_EPOCH=1700000000 $P {PREDICT}", 0, "probability"),
     "no core of a crash": Row(f"ulimit -c 0; $P {PREDICT}", 0, "probability"),
     "an interrupt": Row(f"timeout -s INT 0.15 $P {PREDICT}; test $? -ne 0", 0),
     "a module of the working directory": Row(
