@@ -14,10 +14,19 @@ def main() -> None:
         from pepr_edge.cli import entry
 
         entry()
-    except KeyboardInterrupt:
+    except (Exception, KeyboardInterrupt) as error:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C
+        if not _is_interrupt(error):
+            raise
         sys.stderr.write("interrupted\n")
         sys.exit(INTERRUPTED)
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """True if an error is Ctrl-C, or was made of it: some libraries raise one of their own in its place."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 if __name__ == "__main__":

@@ -128,6 +128,12 @@ def entry(trust: Path | None = None) -> None:
             if signals.count:  # a terminal that was closed takes no message
                 sys.exit(INTERRUPTED)
             _fail(_os_error_text(error))
+        except Exception:
+            if not signals.count:
+                raise
+            # Some libraries turn the interrupt into an error of their own (pydantic, while a class is made).
+            _say_last("interrupted")
+            sys.exit(INTERRUPTED)
 
 
 def _run(trust: Path | None) -> None:
