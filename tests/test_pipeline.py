@@ -168,6 +168,7 @@ def test_a_run_that_starts_again_is_no_longer_finished(
     assert not (own_run / "ranking.json").exists()
 
 
+@pytest.mark.slow
 def test_a_run_loads_its_directory_once_and_hashes_each_file_once(
     own_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -257,6 +258,7 @@ def test_one_invalid_measurement_or_one_in_eight_is_repeated(
     assert read_record(entry.folder / "profile.json", DeviceProfile).validity.valid
 
 
+@pytest.mark.slow
 def test_an_invalid_measurement_is_a_warning_in_the_ranking(own_run: Path) -> None:
     entry = load(own_run).entries[0]
     assert entry.profile is not None

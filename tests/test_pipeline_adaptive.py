@@ -24,6 +24,7 @@ def events(folder: Path) -> list[dict[str, object]]:
     return [event for event in map(json.loads, lines) if event["event"] == "measured"]
 
 
+@pytest.mark.slow
 def test_what_goes_into_bundles_is_measured_twice(own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = len(events(own_run))
     view = Listener()
@@ -50,6 +51,7 @@ def test_what_goes_into_bundles_is_measured_twice(own_run: Path, monkeypatch: py
     assert len(events(own_run)) == before + len(VARIANTS) + len(bundled)
 
 
+@pytest.mark.slow
 def test_what_was_measured_fully_stays(own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small_run.carry_out(own_run, monkeypatch, FULL)
     measured = len(events(own_run))

@@ -172,6 +172,7 @@ def test_export_deletes_no_folder_of_the_user(name: str, own_run: Path, tmp_path
 @pytest.mark.parametrize(
     "name", ["report.html", "report/mine.svg", "report/mine.png", "report/mine.csv", "report/notes.txt"]
 )
+@pytest.mark.slow
 def test_report_replaces_no_file_of_the_user(name: str, own_run: Path, run: Run) -> None:
     planted = plant(own_run, name)
     done = run("report", own_run)
@@ -182,6 +183,7 @@ def test_report_replaces_no_file_of_the_user(name: str, own_run: Path, run: Run)
         assert (own_run / name).read_bytes() != planted[own_run / name]
 
 
+@pytest.mark.slow
 def test_bench_replaces_reports_alone(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny_bundle.measure_briefly(monkeypatch)
     bundle = tiny_bundle.write(tmp_path / "bundles" / "01-tiny@16-fp32")
@@ -232,6 +234,7 @@ def test_tables_and_schemas_of_the_user_are_not_replaced(tmp_path: Path, run: Ru
     assert table.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_comparison_and_a_replay_replace_no_file_of_the_user(tmp_path: Path, run: Run) -> None:
     one = compare_runs.run(tmp_path / "one", compare_runs.spread(0.6), compare_runs.Made(fraction=0.25))
     two = compare_runs.run(tmp_path / "two", compare_runs.spread(0.7), compare_runs.Made())
@@ -270,6 +273,7 @@ def test_rows_of_the_zoo_replace_no_file_of_the_user(tmp_path: Path, run: Run) -
     assert_kept(planted)
 
 
+@pytest.mark.slow
 def test_edits_in_a_directory_without_a_record_are_kept(own_run: Path, run: Run) -> None:
     """Version 0.1.0 kept no record, and `cp RUN/* COPY` leaves it behind."""
     shutil.rmtree(own_run / ".pepr_edge")
@@ -281,6 +285,7 @@ def test_edits_in_a_directory_without_a_record_are_kept(own_run: Path, run: Run)
     assert kept.read_text().endswith("<!-- my notes -->")
 
 
+@pytest.mark.slow
 def test_force_makes_no_file_of_the_user_ours(own_run: Path, run: Run) -> None:
     report = own_run / "report.html"
     plant(own_run, "report.html")

@@ -242,6 +242,7 @@ def test_a_bundle_that_cannot_be_measured_leaves_the_others_their_turn(
         assert keyword in done.err
 
 
+@pytest.mark.slow
 def test_field_commands_need_no_workstation_packages(tmp_path: Path) -> None:
     bundle = tiny_bundle.write(tmp_path / "01-tiny@16-int8_static", fallback=True)
     blocked = bundle.parent / "blocked"

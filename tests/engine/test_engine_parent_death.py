@@ -28,6 +28,7 @@ time.sleep(60)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a worker notices by its next step")
 @pytest.mark.parametrize("by", [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGKILL])
+@pytest.mark.slow
 def test_a_worker_ends_with_its_parent(by: signal.Signals) -> None:
     with subprocess.Popen(
         [sys.executable, "-S", "-c", PARENT, WORKER, str(ROOT)], stdout=subprocess.PIPE

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import small_run
 
 from pepr_edge.engine import local, step_costs, worker
@@ -39,6 +40,7 @@ def subject_of(job: CandidateJob, data: str) -> StepCostSubject:
     )
 
 
+@pytest.mark.slow
 def test_a_worker_writes_the_cost_of_each_candidate(make_job: Callable[..., CandidateJob]) -> None:
     job = make_job(workstation={"watts_per_core": 5.0}, worker={"memory_mib": 1})
     Path(job.folder).mkdir()
@@ -52,6 +54,7 @@ def test_a_worker_writes_the_cost_of_each_candidate(make_job: Callable[..., Cand
     assert {path.name for path in Path(job.folder).iterdir()} == {STEP_COST}
 
 
+@pytest.mark.slow
 def test_a_worker_that_fails_tells_why(make_job: Callable[..., CandidateJob], tmp_path: Path) -> None:
     job = make_job()
     subject = subject_of(job, str(tmp_path / "gone"))

@@ -124,6 +124,7 @@ def test_a_job_that_dies_leaves_the_worker_for_the_next(
     assert facts(jobs[0])["parent"] == facts(jobs[1])["parent"]
 
 
+@pytest.mark.slow
 def test_a_job_that_hangs_is_killed_with_its_worker(
     make_job: MakeJob, worker_is: WorkerIs, workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -218,6 +218,7 @@ def test_after_a_bundle_that_cannot_be_measured_the_others_follow(
         bench([bad, good], QUICK)
 
 
+@pytest.mark.slow
 def test_an_earlier_complete_report_stays_until_the_new_one_is_complete(
     bundle: Path, manifest: Manifest, tmp_path: Path
 ) -> None:

@@ -144,6 +144,7 @@ def hangs(job: str, folder: str, log: str, connection: Connection) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.slow
 def test_a_process_that_dies_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweep, "_child", dies)
     row = sweep.check_in_process(job(), tmp_path / "log", 60, ignore)
