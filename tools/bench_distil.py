@@ -69,7 +69,9 @@ def main() -> None:
         "schema_version": 1,
         "teacher": TEACHER,
         "student": STUDENT,
-        "settings": {name: _recipe(name, 0).train.model_dump(mode="json") for name in arguments.sets},
+        "settings": {
+            Path(name).stem: _recipe(name, 0).train.model_dump(mode="json") for name in arguments.sets
+        },
         "metric": METRIC,
         "watts_per_core": WATTS,
         "cpu": facts().cpu,
