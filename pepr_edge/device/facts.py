@@ -8,8 +8,9 @@ import platform
 import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -125,11 +126,17 @@ def is_self_governed() -> bool:
 
 
 def _frequency_mhz() -> float | None:
-    try:
-        frequency = psutil.cpu_freq()
-    except (OSError, NotImplementedError, AttributeError, RuntimeError):
-        return None
+    frequency = clock_frequency()
     return float(frequency.current) if frequency and frequency.current else None
+
+
+def clock_frequency(percpu: bool = False) -> Any:
+    """Return what psutil says of the processor's clock, or of each core's; None where it cannot be read."""
+    try:
+        read: Callable[..., Any] = psutil.cpu_freq
+        return read(percpu=percpu)
+    except (OSError, NotImplementedError, AttributeError, RuntimeError):  # psutil's, by system
+        return None
 
 
 def temperature_c() -> float | None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import psutil
 
 from pepr_edge.device.cpu import usable_cores
-from pepr_edge.device.facts import governor, is_self_governed, on_battery, temperature_c
+from pepr_edge.device.facts import clock_frequency, governor, is_self_governed, on_battery, temperature_c
 from pepr_edge.device.load import busy_message
 from pepr_edge.records import DeviceProfile, SessionSettings
 
@@ -118,10 +118,7 @@ def heat() -> Warnings:
 
 def frequency() -> Warnings:
     """Warn if even the fastest core runs slowly. To be called while the model runs."""
-    try:
-        cores = psutil.cpu_freq(percpu=True) or []
-    except (OSError, NotImplementedError, AttributeError, RuntimeError):
-        return {}
+    cores = clock_frequency(percpu=True) or []
     fastest = max(cores, key=lambda core: float(core.current or 0.0), default=None)
     if fastest is None or not fastest.max or fastest.current >= SLOW_SHARE * fastest.max:
         return {}

@@ -1,8 +1,9 @@
 // What a file is that no decoder of the page reads, by its first bytes, and what to do with it.
 
+import { isDicom } from "./dicom.mjs";
+import { PREAMBLE } from "./dicom_elements.mjs";
 import { PageError } from "./errors.mjs";
 
-const PREAMBLE = 128;
 // Brands of files of the ISO base media format.
 const HEIC = /^(heic|heix|heim|heis|hevc|mif1|msf1)$/;
 const AVIF = /^avi[fs]$/;
@@ -29,7 +30,7 @@ const DICOM = /^[\x02\x08]\0[^]{2}(?:AE|CS|DA|DT|LO|OB|SH|TM|UI|UL)/;
  */
 export function notRead(bytes) {
   const head = String.fromCharCode(...bytes.subarray(0, PREAMBLE + 4));
-  if (head.slice(PREAMBLE) === "DICM" || DICOM.test(head)) {
+  if (isDicom(bytes) || DICOM.test(head)) {
     return new PageError("isDicom");
   }
   const format = nameOf(head);

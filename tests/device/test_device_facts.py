@@ -51,7 +51,7 @@ def test_the_suffix_of_a_custom_kernel_is_left_out(monkeypatch: pytest.MonkeyPat
 
 
 def test_unreadable_facts_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken() -> None:
+    def broken(**_: object) -> None:
         raise OSError
 
     for name in ("cpu_freq", "sensors_temperatures", "sensors_battery"):
