@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from pepr_edge.errors import KitError
+from pepr_edge.kit import web_runtime
+
 HERE = Path(__file__).parent
 MODULES = HERE / "node_modules"
 MIN_NODE = 18
@@ -44,6 +47,14 @@ def executable(browser: str) -> str:
     if found is None:
         pytest.skip(f"{browser} is not installed")
     return found
+
+
+def runtime_files(*providers: str) -> dict[str, web_runtime.ProviderFiles]:
+    """Return the files of the page's runtime; skips if they cannot be had."""
+    try:
+        return web_runtime.read(providers)
+    except KitError as reason:
+        pytest.skip(str(reason))
 
 
 def run_script(script: str, document: Any, timeout_s: float = 120) -> Any:

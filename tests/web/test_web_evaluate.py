@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 import task_bundles
+from node_tools import runtime_files
 from test_web_metrics import INTERVAL
 from test_web_page import driven
 
 from pepr_edge.bundle.read import read_manifest
-from pepr_edge.errors import KitError
 from pepr_edge.field.evaluate import Faults, Subject, evaluate
 from pepr_edge.field.labelled import read_labelled
 from pepr_edge.field.report_checksum import is_intact
-from pepr_edge.kit import web_page, web_runtime
+from pepr_edge.kit import web_page
 from pepr_edge.kit.check import PAGE
 from pepr_edge.records import EvaluationReport, EvaluationResult, Figure, parse_record
 
@@ -36,10 +36,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def found(bundles: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the page says of all kinds of tasks, from tables and from folders."""
-    try:
-        runtime = web_runtime.read(("wasm",))
-    except KitError as reason:
-        pytest.skip(str(reason))
+    runtime = runtime_files("wasm")
     folder = tmp_path_factory.mktemp("site")
     page = folder / PAGE
     page.write_text(web_page.page(bundles.values(), runtime, "2026-01-01"), encoding="utf-8")

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import tiny_bundle
 from command_line import run as command
+from node_tools import runtime_files
 from PIL import Image
 from test_web_page import driven
 
 from pepr_edge.bundle.read import read_manifest
-from pepr_edge.errors import KitError
 from pepr_edge.field.report_checksum import is_intact, with_checksum
-from pepr_edge.kit import web_kit, web_runtime
+from pepr_edge.kit import web_kit
 from pepr_edge.kit.check import PAGE
 from pepr_edge.records import FieldReport, Validity, parse_record
 from pepr_edge.run_dir.store import write_record
@@ -47,10 +47,7 @@ def undisturbed(text: str) -> FieldReport:
 def test_rank_reads_the_reports_of_the_page_beside_those_of_bench(
     own_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    try:
-        web_runtime.read(("wasm",))
-    except KitError as reason:
-        pytest.skip(str(reason))
+    runtime_files("wasm")
     bundle = min((own_run / "bundles").iterdir())
     web_kit.make(own_run, tmp_path / "kit", top=1, progress=lambda *step: None)
     evaluate = [{"model": 0, "files": site(tmp_path / "site", read_manifest(bundle).labels)}]

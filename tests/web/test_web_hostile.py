@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import tiny_bundle
 from made_pictures import interlaced, png_of
-from node_tools import executable, run_script
+from node_tools import executable, run_script, runtime_files
 from PIL import Image
 from test_web_page import TIMEOUT_S
 
-from pepr_edge.errors import BundleError, KitError
-from pepr_edge.kit import web_page, web_runtime
+from pepr_edge.errors import BundleError
+from pepr_edge.kit import web_page
 from pepr_edge.kit.check import PAGE
 from pepr_edge.records import Manifest
 
@@ -85,10 +85,7 @@ def bomb() -> bytes:
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    try:
-        runtime = web_runtime.read(("wasm",))
-    except KitError as reason:
-        pytest.skip(str(reason))
+    runtime = runtime_files("wasm")
     folder = tmp_path_factory.mktemp("hostile") / FOLDER
     bundle = tiny_bundle.write(folder / "bundles" / "01-tiny@16-fp32")
 

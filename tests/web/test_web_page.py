@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny_bundle
-from node_tools import BROWSERS, executable, run_script
+from node_tools import BROWSERS, executable, run_script, runtime_files
 from numpy.typing import NDArray
 from PIL import Image
 
 from pepr_edge.bundle.read import read_manifest
-from pepr_edge.errors import KitError
 from pepr_edge.field.report_checksum import is_intact
 from pepr_edge.images.preprocess import load_tensor
 from pepr_edge.kit import serve, web_page, web_runtime
@@ -44,10 +43,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def runtime() -> dict[str, web_runtime.ProviderFiles]:
-    try:
-        return web_runtime.read(("wasm",))
-    except KitError as reason:
-        pytest.skip(str(reason))
+    return runtime_files("wasm")
 
 
 @pytest.fixture(scope="module")
@@ -245,10 +241,7 @@ def test_keys_alone_reach_all_and_a_screen_reader_hears_names(kit: Path) -> None
 
 def test_the_graphics_processor_by_swiftshader(tmp_path: Path) -> None:
     """For function only: SwiftShader is a graphics processor in software."""
-    try:
-        runtime = web_runtime.read(("wasm", "webgpu"))
-    except KitError as reason:
-        pytest.skip(str(reason))
+    runtime = runtime_files("wasm", "webgpu")
     bundle = tiny_bundle.write(tmp_path / "01-tiny@16-fp32")
     page = tmp_path / PAGE
     page.write_text(web_page.page([bundle], runtime, "2026-01-01"), encoding="utf-8")

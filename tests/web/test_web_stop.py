@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 import tiny_bundle
-from node_tools import executable, run_script
+from node_tools import executable, run_script, runtime_files
 from test_web_page import TIMEOUT_S
 
-from pepr_edge.errors import KitError
 from pepr_edge.field.report_checksum import is_intact
-from pepr_edge.kit import web_page, web_runtime
+from pepr_edge.kit import web_page
 from pepr_edge.kit.check import PAGE
 from pepr_edge.records import FieldReport, parse_record
 
@@ -20,10 +19,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    try:
-        runtime = web_runtime.read(("wasm",))
-    except KitError as reason:
-        pytest.skip(str(reason))
+    runtime = runtime_files("wasm")
     folder = tmp_path_factory.mktemp("stop")
     bundle = tiny_bundle.write(folder / "bundles" / "01-tiny@16-int8_static", fallback=True)
     page = folder / PAGE

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 import tiny_bundle
-from node_tools import executable, run_script
+from node_tools import executable, run_script, runtime_files
 
-from pepr_edge.errors import KitError
-from pepr_edge.kit import web_page, web_runtime
+from pepr_edge.kit import web_page
 
 MODULES = sorted(web_page.WEB.glob("*.mjs"))
 COMMENT = re.compile(r"/\*.*?\*/|(?<![:\"'`\\])//[^\n]*", re.DOTALL)
@@ -107,10 +106,7 @@ def marked(pattern: str | dict[str, str]) -> str | dict[str, str]:
 @pytest.fixture
 def marked_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A page with a language whose texts are all marked."""
-    try:
-        runtime = web_runtime.read(("wasm",))
-    except KitError as reason:
-        pytest.skip(str(reason))
+    runtime = runtime_files("wasm")
     web = tmp_path / "web"
     shutil.copytree(web_page.WEB, web)
     table = {key: marked(pattern) for key, pattern in web_page.texts()[web_page.ENGLISH].items()}
