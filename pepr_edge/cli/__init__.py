@@ -98,7 +98,8 @@ def main() -> None:
 def _check_date() -> None:
     """Refuse a date of build that ends numpy's import, or matplotlib's, with a traceback."""
     date = os.environ.get("SOURCE_DATE_EPOCH", "0")
-    if not (date.isascii() and date.isdigit() and int(date[:20]) <= MAX_DATE_S):
+    is_number = date.isascii() and date.isdigit() and len(date) <= len(str(MAX_DATE_S))
+    if not is_number or int(date) > MAX_DATE_S:
         from pepr_edge.untrusted.shown import shown
 
         raise PeprError(f"SOURCE_DATE_EPOCH is {shown(date)!r}, expected whole seconds since 1970. Unset it.")
