@@ -17,11 +17,11 @@ import statistics
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pepr_edge.data import Dataset, load, prepare
+from by_images import METRIC, WATTS, images_for, recipe_by_images
+
+from pepr_edge.data import Dataset
 from pepr_edge.device.facts import facts
-from pepr_edge.recipe import Recipe
-from pepr_edge.recipe.resolve import data_settings, settings_from_images
-from pepr_edge.recipe.settings import ResolvedRecipe, resolve
+from pepr_edge.recipe.settings import ResolvedRecipe
 from pepr_edge.records import Candidate, TrainResult
 from pepr_edge.run_dir.current import current_training
 from pepr_edge.run_dir.store import write_text
@@ -33,8 +33,6 @@ from pepr_edge.train.train import train
 TEACHER = "resnet18d"
 STUDENT = "mobilenetv2_050"
 SEEDS = 5
-WATTS = 7.5
-METRIC = "balanced_accuracy"
 
 
 class Pair(NamedTuple):
@@ -84,7 +82,7 @@ def main() -> None:
 
 def _pair(source: str, folder: Path, seed: int) -> Pair:
     recipe = _recipe(source, seed)
-    of_teacher, of_student = (_data(recipe, name, folder) for name in (TEACHER, STUDENT))
+    of_teacher, of_student = (images_for(recipe, name, folder) for name in (TEACHER, STUDENT))
     teacher = _trained(recipe, TEACHER, of_teacher, folder / f"teacher-{seed}")
     alone = _trained(recipe, STUDENT, of_student, folder / f"alone-{seed}")
     files = TeacherFiles(teacher, folder / f"teacher-{seed}", of_teacher)
@@ -103,34 +101,7 @@ def _pair(source: str, folder: Path, seed: int) -> Pair:
 
 
 def _recipe(source: str, seed: int) -> ResolvedRecipe:
-    """Return the recipe of a training; the images decide its settings."""
-    auto = dict.fromkeys(("epochs", "batch_size", "learning_rate", "patience"), "auto")
-    recipe = Recipe.model_validate(
-        {
-            "name": "distil",
-            "seed": seed,
-            "device": {"name": "this machine"},
-            "data": {"source": source},
-            "candidates": {
-                "architectures": [TEACHER, STUDENT],
-                "image_size_px": "auto",
-                "weights": "scratch",
-            },
-            "train": {**auto, "class_balanced": True, "device": "cpu"},
-            "workstation": {"watts_per_core": WATTS, "country": "DNK"},
-            "score": {"performance": METRIC},
-        }
-    )
-    return resolve(recipe, settings_from_images(recipe))
-
-
-def _data(recipe: ResolvedRecipe, architecture: str, folder: Path) -> Dataset:
-    """Return the images at the size of an architecture."""
-    (size_px,) = recipe.candidates.sizes_px(architecture)
-    images = folder / f"data-{size_px}"
-    if not (images / "info.json").is_file():
-        prepare(data_settings(recipe, size_px), images, lambda done, total: None)
-    return load(images)
+    return recipe_by_images(source, seed, [TEACHER, STUDENT], "scratch")
 
 
 def _trained(

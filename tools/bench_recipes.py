@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shutil
 import statistics
 from collections.abc import Mapping, Sequence
@@ -161,7 +162,7 @@ def one_run(name: str, source: str, seed: int, rules: str, folder: Path) -> dict
         ("profile", "rules", rules),
         ("workstation", "watts_per_core", WATTS_PER_CORE),
     ]
-    text = text.replace("gpu_watts = 75.0\n", "")
+    text = re.sub(r"(?m)^gpu_watts = .*\n", "", text)
     if 'device = "cuda"' in text:
         changes += [("train", "device", "cpu"), ("device", "provider", "cpu")]
         changes += [("export", "variants", ["fp32", "int8_static"])]

@@ -32,15 +32,13 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
+from by_images import METRIC, WATTS, images_for, recipe_by_images
 from numpy.typing import NDArray
 from timm.utils import ModelEmaV3
 from torch import nn
 
-from pepr_edge.data import Dataset, load, prepare
 from pepr_edge.device.facts import facts
-from pepr_edge.recipe import Recipe
-from pepr_edge.recipe.resolve import data_settings, settings_from_images
-from pepr_edge.recipe.settings import ResolvedRecipe, ResolvedTrain, resolve
+from pepr_edge.recipe.settings import ResolvedRecipe, ResolvedTrain
 from pepr_edge.records import Candidate, Epoch, TrainResult
 from pepr_edge.run_dir.current import current_training
 from pepr_edge.run_dir.store import write_text
@@ -52,8 +50,6 @@ from pepr_edge.train.trainer import CostTracker, Progress, Trainer
 
 ARCHITECTURE = "tf_efficientnet_lite0"
 SEEDS = 3
-WATTS = 7.5
-METRIC = "balanced_accuracy"
 BACKBONE_RATE = 0.1
 HEAD_ALONE = 0.1  # share of the steps
 
@@ -190,34 +186,15 @@ def main() -> None:
 
 
 def _recipe(source: str, seed: int, weights: Path) -> ResolvedRecipe:
-    """Return the recipe of a training; the images decide its settings."""
-    auto = dict.fromkeys(("epochs", "batch_size", "learning_rate", "patience"), "auto")
-    recipe = Recipe.model_validate(
-        {
-            "name": "techniques",
-            "seed": seed,
-            "device": {"name": "this machine"},
-            "data": {"source": source},
-            "candidates": {
-                "architectures": [ARCHITECTURE],
-                "image_size_px": "auto",
-                "weights": str(weights.resolve()),
-            },
-            "train": {**auto, "class_balanced": True, "device": "cpu"},
-            "workstation": {"watts_per_core": WATTS, "country": "DNK"},
-            "score": {"performance": METRIC},
-        }
-    )
-    return resolve(recipe, settings_from_images(recipe))
+    return recipe_by_images(source, seed, [ARCHITECTURE], str(weights.resolve()))
 
 
 def _trained(technique: str, recipe: ResolvedRecipe, folder: Path) -> TrainResult:
     """Train with a technique, unless the folder has it."""
-    (size_px,) = recipe.candidates.sizes_px(ARCHITECTURE)
-    data = _data(recipe, size_px, folder)
+    data = images_for(recipe, ARCHITECTURE, folder)
     candidate = Candidate(
         architecture=ARCHITECTURE,
-        image_size_px=size_px,
+        image_size_px=recipe.candidates.sizes_px(ARCHITECTURE)[0],
         weights="pretrained",
         in_channels=data.info.channels,
         num_classes=len(data.info.labels),
@@ -233,13 +210,6 @@ def _trained(technique: str, recipe: ResolvedRecipe, folder: Path) -> TrainResul
     )
     with TECHNIQUES[technique]():
         return train(job)
-
-
-def _data(recipe: ResolvedRecipe, size_px: int, folder: Path) -> Dataset:
-    images = folder / f"data-{size_px}"
-    if not (images / "info.json").is_file():
-        prepare(data_settings(recipe, size_px), images, lambda done, total: None)
-    return load(images)
 
 
 def _row(trained: TrainResult) -> dict[str, Any]:
