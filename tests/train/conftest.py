@@ -11,6 +11,9 @@ from torch import nn
 
 from pepr_edge.data import Dataset, DataSettings, load, prepare
 from pepr_edge.recipe.settings import ResolvedRecipe
+from pepr_edge.records import ProbeResult
+from pepr_edge.train import session
+from pepr_edge.train.step import ComputeMode
 
 
 class Tiny(nn.Module):
@@ -66,6 +69,15 @@ def recipe() -> Callable[..., ResolvedRecipe]:
         return ResolvedRecipe.model_validate({**values, **tables})
 
     return make
+
+
+@pytest.fixture
+def fixed_mode(monkeypatch: pytest.MonkeyPatch) -> ComputeMode:
+    """The mode of all trainings of a test: a probe's choice differs from one training to the next."""
+    mode = ComputeMode("channels_last", "bfloat16")
+    result = ProbeResult(layout=mode.layout, precision=mode.precision, images_per_s=1.0)
+    monkeypatch.setattr(session, "probe", lambda *_, brief: (mode, [result]))
+    return mode
 
 
 @pytest.fixture

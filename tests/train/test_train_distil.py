@@ -15,6 +15,7 @@ from pepr_edge.records import Candidate
 from pepr_edge.scoring.fair_cost import fair_cost
 from pepr_edge.train.distil import TEACHER_SHARE, TEMPERATURE, DistillationLoss, TeacherFiles
 from pepr_edge.train.session import TrainingJob
+from pepr_edge.train.step import ComputeMode
 from pepr_edge.train.train import train
 
 CANDIDATE = Candidate(architecture="test_efficientnet", image_size_px=32, in_channels=1, num_classes=2)
@@ -42,7 +43,7 @@ def test_the_gradient_of_the_teacher_is_the_difference_of_probabilities() -> Non
 
 
 @pytest.fixture
-def jobs(recipe: Any, data: Dataset, tmp_path: Path) -> Any:
+def jobs(recipe: Any, data: Dataset, tmp_path: Path, fixed_mode: ComputeMode) -> Any:
     chosen = recipe(workstation={"watts_per_core": 5.0, "country": "DNK"}, seed=3)
 
     def job(name: str, teacher: TeacherFiles | None = None) -> TrainingJob:

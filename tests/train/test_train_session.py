@@ -27,7 +27,6 @@ from pepr_edge.train.step import ComputeMode
 from pepr_edge.train.train import TIMED_STEPS, probe_cost, train, train_until
 
 CANDIDATE = Candidate(architecture="test_efficientnet", image_size_px=32, in_channels=1, num_classes=2)
-MODE = ComputeMode("channels_last", "bfloat16")
 IMAGES, STEPS = 45, 3  # of an epoch
 
 
@@ -37,12 +36,14 @@ class PowerCut(Exception):  # noqa: N818
 
 @pytest.fixture
 def job(
-    recipe: Callable[..., ResolvedRecipe], data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recipe: Callable[..., ResolvedRecipe],
+    data: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fixed_mode: ComputeMode,
 ) -> TrainingJob:
     """Three epochs of three steps in a fixed mode; the cost is saved at every step."""
     monkeypatch.setattr(cost_tracker, "PERIOD_S", 0.0)
-    result = ProbeResult(layout=MODE.layout, precision=MODE.precision, images_per_s=1.0)
-    monkeypatch.setattr(session, "probe", lambda *_, brief: (MODE, [result]))
     settings = {"epochs": 3, "batch_size": 16, "device": "cpu", "learning_rate": 0.01}
     chosen = recipe(train=settings, workstation={"watts_per_core": 5.0}, seed=3)
     return TrainingJob(
@@ -133,7 +134,7 @@ def test_a_training_keeps_the_threads_that_its_probe_chose(
 ) -> None:
     def one(*arguments: Any) -> tuple[int, list[ProbeResult]]:
         torch.set_num_threads(1)
-        return 1, [ProbeResult(layout=MODE.layout, precision=MODE.precision, images_per_s=9.0, threads=1)]
+        return 1, [ProbeResult(layout="contiguous", precision="float32", images_per_s=9.0, threads=1)]
 
     probe_modes = session.probe
 
@@ -282,7 +283,7 @@ def test_an_untrusted_state_runs_no_code(job: TrainingJob, monkeypatch: pytest.M
 
 
 def test_a_cost_probe_estimates_an_epoch_and_is_counted_once(
-    job: TrainingJob, whole: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
+    job: TrainingJob, whole: list[tuple[Any, ...]], fixed_mode: ComputeMode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = uninterrupted(job, whole)
     actual = probe_cost(job)
@@ -290,7 +291,8 @@ def test_a_cost_probe_estimates_an_epoch_and_is_counted_once(
     assert current_cost_probe(job.folder, "a key") == actual
     assert read_record(job.folder / "probe.json", CostProbe) == actual
     assert current_cost_probe(job.folder, "another key") is None
-    assert (actual.layout, actual.precision, actual.steps) == (MODE.layout, MODE.precision, TIMED_STEPS)
+    assert (actual.layout, actual.precision) == (fixed_mode.layout, fixed_mode.precision)
+    assert actual.steps == TIMED_STEPS
     assert actual.epoch_duration_s.value == pytest.approx(IMAGES / actual.images_per_s)
     assert actual.epoch_energy_j.method == "declared"
     assert f"{TIMED_STEPS} steps" in actual.epoch_energy_j.source
