@@ -29,7 +29,7 @@ from pepr_edge.records import (
     TrainResult,
 )
 from pepr_edge.run_dir.keys import STAGE_REVISIONS, export_key, profile_key, train_key
-from pepr_edge.run_dir.layout import candidate_folder
+from pepr_edge.run_dir.layout import candidate_folder, repeat_folder
 from pepr_edge.run_dir.store import write_record, write_text
 
 # From the zoo: efficient or not, CNN or other, small or large.
@@ -64,7 +64,8 @@ performance = "{metric}"
 class Made:
     """The properties of a run. `failed` names candidates that failed in training, `todo` those not begun.
 
-    `begun` are the weights that "auto" found for the candidates, in turn.
+    `begun` are the weights that "auto" found for the candidates, in turn. `repeats` are the test accuracies
+    of each candidate with further seeds.
     """
 
     weights: str = "scratch"
@@ -78,6 +79,7 @@ class Made:
     failed: tuple[str, ...] = ()
     todo: tuple[str, ...] = ()
     begun: tuple[str, ...] = ()
+    repeats: tuple[float, ...] = ()
     more: str = ""
     profiled: bool = True
 
@@ -103,6 +105,8 @@ def run(folder: Path, accuracies: Mapping[str, float], made: Made | None = None,
         device=made.device,
     )
     text += made.more
+    if made.repeats:
+        text += f"[train]\nrepeats = {1 + len(made.repeats)}\n"
     recipe = parse(text, Recipe, "made.toml")
     begun = cycle(made.begun or (made.weights,))
     info = RunInfo(
@@ -126,6 +130,11 @@ def run(folder: Path, accuracies: Mapping[str, float], made: Made | None = None,
         elif candidate.architecture in accuracies:
             trained = _trained(candidate, made, key, accuracies[candidate.architecture], cost, number)
             _write(candidate_folder(folder, candidate), trained, recipe, made, number)
+            for repeat, accuracy in enumerate(made.repeats, start=1):
+                key = train_key(candidate, recipe, info.data, repeat=repeat)
+                trained = _trained(candidate, made, key, accuracy, cost, number + repeat)
+                trained = trained.model_copy(update={"seed": made.seed + repeat})
+                _write_training(repeat_folder(candidate_folder(folder, candidate), repeat), trained)
     return folder
 
 
@@ -179,7 +188,7 @@ def _write(folder: Path, trained: TrainResult, recipe: Recipe, made: Made, numbe
         "size_bytes": len(model),
     }
     artifact = artifact.model_copy(update=changes)
-    write_record(folder / "train.json", trained)
+    _write_training(folder, trained)
     write_record(folder / variant.name / "export.json", artifact)
     if made.profiled:
         measured = {
@@ -189,10 +198,14 @@ def _write(folder: Path, trained: TrainResult, recipe: Recipe, made: Made, numbe
         }
         profile = tiny_bundle.profile(artifact.sha256).model_copy(update=measured)
         write_record(folder / variant.name / "profile.json", profile)
-    write_text(folder / trained.checkpoint, f"checkpoint {name}")
     write_text(folder / variant.name / "model.onnx", model)
     accuracy = trained.performance["accuracy"].value
     np.savez(folder / variant.name / "predictions.npz", **predictions(accuracy))
+
+
+def _write_training(folder: Path, trained: TrainResult) -> None:
+    write_record(folder / "train.json", trained)
+    write_text(folder / trained.checkpoint, f"checkpoint {trained.candidate.architecture}")
 
 
 def predictions(accuracy: float) -> dict[str, NDArray[np.float32]]:

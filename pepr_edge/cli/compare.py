@@ -36,7 +36,8 @@ def command(
 
     RUN_A and RUN_B are run directories, or sets of a table like the paper's results, TABLE.csv:SET. Their
     common architectures are compared by test performance and by each PePR, with paired and independent
-    t-tests and Wilcoxon tests, and plotted.
+    t-tests and Wilcoxon tests, and plotted. With one architecture in common, its seeds are compared by test
+    performance.
     """
     need_training()
     from pepr_edge import compare

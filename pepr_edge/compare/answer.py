@@ -54,7 +54,7 @@ def compare(inputs: ComparisonInput, pairs: Pairs) -> Comparison:
             if finding not in main
         ),
         answers=tuple(_answers(tests, pairs)),
-        notes=tuple(_notes(pairs, to_test)),
+        notes=tuple(_notes(inputs, pairs, to_test)),
         warnings=tuple(_warnings(inputs, pairs)),
     )
 
@@ -88,22 +88,31 @@ def _answers(tests: Sequence[Finding], pairs: Pairs) -> Iterator[str]:
             group = [
                 finding for finding in tests if finding.question == grouping.question and finding.side == side
             ]
+            if not group:
+                continue
             if group[0].verdict == "untested":
                 yield group[0].sentence
             else:
                 yield sentences.combined_sentence(_main_findings(group, max_scores=2), None, pairs.weights)
 
 
-def _notes(pairs: Pairs, to_test: Measures) -> Iterator[str]:
-    n = len(pairs.a)
+def _notes(inputs: ComparisonInput, pairs: Pairs, to_test: Measures) -> Iterator[str]:
+    if inputs.seeds_of is None:
+        yield from _notes_on_scores(len(pairs.a))
+    yield (
+        "Differences are B - A, with the 95 % CI of the paired t-test. "
+        "d is Cohen's d of two groups, d_z that of the pairs."
+    )
+    if to_test.note:
+        yield to_test.note
+    yield from pairs.reasons
+
+
+def _notes_on_scores(n: int) -> Iterator[str]:
     yield f"PePR: resources are scaled by min-max over the {2 * n} models of both sides as one set; alpha 1."
     yield (
         f"With {SEPARATELY}: resources are scaled over that side's models of the {n} architectures that both "
         "have, as in the paper. The questions within A and B use these scores too."
-    )
-    yield (
-        "Differences are B - A, with the 95 % CI of the paired t-test. "
-        "d is Cohen's d of two groups, d_z that of the pairs."
     )
     yield (
         "Holm-adjusted: p adjusted for several tests, in families. A against B has three families: "
@@ -111,9 +120,6 @@ def _notes(pairs: Pairs, to_test: Measures) -> Iterator[str]:
         "The questions within the sides have "
         "two: performance, and the scores."
     )
-    if to_test.note:
-        yield to_test.note
-    yield from pairs.reasons
 
 
 def _warnings(inputs: ComparisonInput, pairs: Pairs) -> Iterator[str]:
@@ -124,6 +130,6 @@ def _warnings(inputs: ComparisonInput, pairs: Pairs) -> Iterator[str]:
     if len(pairs.a) < MIN_PAIRS:
         yield f"Only {len(pairs.a)} pairs: the tests have little power and can miss a difference."
     unknown = sorted({model.name for model in (*pairs.a, *pairs.b) if model.family is None})
-    if unknown:
+    if unknown and inputs.seeds_of is None:
         names = listed(unknown, MAX_NAMES)
         yield f"Family and efficiency are unknown for {names}: those two questions leave them out."

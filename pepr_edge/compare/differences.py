@@ -10,6 +10,7 @@ from pepr_edge.compare.model import Question
 from pepr_edge.compare.runs import machines
 from pepr_edge.recipe import PRETRAINED, SCRATCH
 from pepr_edge.records import Candidate, DataInfo
+from pepr_edge.run_dir.keys import REPEATS
 from pepr_edge.run_dir.reader import Results
 from pepr_edge.text.units import printable
 
@@ -124,7 +125,9 @@ def _compared_values(results: Results) -> Mapping[str, Any]:
     values: dict[str, Any] = {f"data.{key}": value for key, value in recipe.data.model_dump().items()}
     values["data.source"] = f"{info.data.name} ({info.data.sha256[:8]})"
     values[WEIGHTS] = _weights(info.candidates)
-    values |= {f"train.{key}": value for key, value in recipe.train.model_dump().items()}
+    # How often a training is repeated changes none of them.
+    train = recipe.train.model_dump(exclude={*REPEATS})
+    values |= {f"train.{key}": value for key, value in train.items()}
     values["seed"] = recipe.seed
     values |= {f"device.{key}": value for key, value in recipe.device.model_dump().items()}
     return values

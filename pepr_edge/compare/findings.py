@@ -32,6 +32,8 @@ def findings(inputs: ComparisonInput, pairs: Pairs, to_test: Measures) -> tuple[
     question = inputs.question.text
     joint = _between(inputs, pairs, question, [to_test.performance, *to_test.joint])
     separate = _between(inputs, pairs, f"{question} With {SEPARATELY}", to_test.separate)
+    if inputs.seeds_of is not None:  # one architecture is in no two groups
+        return tuple(joint)
     within = _within(inputs, pairs, [to_test.performance, *to_test.within])
     return (*joint, *separate, *within)
 
@@ -57,7 +59,7 @@ def _between(
             "verdict": verdict,
         }
         finding = finding.model_copy(update=changes)
-        sentence = sentences.pair_sentence(finding, inputs.question, inputs.a.metric, pairs.weights)
+        sentence = sentences.pair_sentence(finding, inputs, pairs.weights)
         done.append(finding.model_copy(update={"sentence": sentence}))
     return done
 

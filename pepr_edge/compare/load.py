@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pepr_edge.compare import differences, published, runs
 from pepr_edge.compare.model import ComparisonInput
+from pepr_edge.compare.seeds import by_seed
 from pepr_edge.errors import RunError, ScoreError
 from pepr_edge.run_dir.reader import load
 
@@ -61,7 +62,13 @@ def _read_runs(first: Argument, second: Argument, metric: str | None, variant: s
     results_b = load(second.path)
     a, b = runs.sides(results_a, results_b, (first.text, second.text), metric, variant)
     question = differences.question(results_a, results_b)
-    return ComparisonInput(a, b, question, differences.caveats(results_a, results_b))
+    warnings = differences.caveats(results_a, results_b)
+    # The files of a variant that the user names are there of one seed alone.
+    of_seeds = by_seed(results_a, results_b, (a, b)) if variant is None else None
+    if of_seeds is None:
+        return ComparisonInput(a, b, question, warnings)
+    name, a, b = of_seeds
+    return ComparisonInput(a, b, question, warnings, seeds_of=name)
 
 
 def _read_tables(first: Argument, second: Argument) -> ComparisonInput:

@@ -90,7 +90,9 @@ class Question:
 class ComparisonInput:
     """The two sides, the question about them, and warnings.
 
-    `unreliable_scores`: letters of the PePR scores that the answer must not rest on.
+    `unreliable_scores`: letters of the PePR scores that the answer must not rest on. `seeds_of`: the only
+    candidate in common, whose trainings by seed are the models of both sides; None: the models are
+    candidates.
     """
 
     a: Side
@@ -98,3 +100,9 @@ class ComparisonInput:
     question: Question
     warnings: tuple[str, ...] = ()
     unreliable_scores: tuple[str, ...] = ()
+    seeds_of: str | None = None
+
+    @property
+    def models_are(self) -> str:
+        """What the models of a side are, as a noun in the plural."""
+        return "architectures" if self.seeds_of is None else f"seeds of {self.seeds_of}"

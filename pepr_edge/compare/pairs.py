@@ -1,4 +1,7 @@
-"""The architectures that both sides have, and their PePR scores: over both sides as one set, and by side."""
+"""The architectures that both sides have, and their PePR scores: over both sides as one set, and by side.
+
+With one architecture in common, the pairs are its trainings of the same seed, without scores (`seeds`).
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from pepr_edge.compare.model import RESOURCE_NAMES, ComparisonInput, Model, Side
 from pepr_edge.compare.record import LeftOut
 from pepr_edge.errors import ScoreError
 from pepr_edge.scoring.pepr import RESOURCES, Models, Scoring, proportions, scores
+from pepr_edge.text.units import energy
 
 Array = NDArray[np.float64]
 EDGE = "edge"
@@ -54,6 +58,9 @@ def pair(inputs: ComparisonInput) -> Pairs:
     """
     a, b = _common_models(inputs)
     performance = np.array([_performances(a), _performances(b)])
+    left_out = _left_out(inputs.a, inputs.b)
+    if inputs.seeds_of is not None:
+        return Pairs(a, b, performance, {}, {}, {}, (_seeds_note(inputs.seeds_of, a, b),), left_out)
     usable, reasons = _usable_resources(a, b)
     weights, weights_note = _edge_weights(inputs.a.weights, inputs.b.weights)
     reasons += weights_note
@@ -65,7 +72,7 @@ def pair(inputs: ComparisonInput) -> Pairs:
         scorings[EDGE] = Scoring(weights)
     joint = {letter: _joint_scores(a, b, performance, scoring) for letter, scoring in scorings.items()}
     separate = {letter: _separate_scores(a, b, performance, scoring) for letter, scoring in scorings.items()}
-    return Pairs(a, b, performance, joint, separate, weights, tuple(reasons), _left_out(inputs.a, inputs.b))
+    return Pairs(a, b, performance, joint, separate, weights, tuple(reasons), left_out)
 
 
 def _common_models(inputs: ComparisonInput) -> tuple[tuple[Model, ...], tuple[Model, ...]]:
@@ -79,9 +86,24 @@ def _common_models(inputs: ComparisonInput) -> tuple[tuple[Model, ...], tuple[Mo
         why = f" ({'; '.join(reasons)}{more})" if reasons else ""
         raise ScoreError(
             f"{inputs.a.source} and {inputs.b.source} have {len(names)} finished candidates in common, "
-            f"expected at least 2{why}."
+            f"expected at least 2, or one that both trained with two seeds or more (train.repeats) and no "
+            f"--variant{why}."
         )
     return tuple(first[name] for name in names), tuple(second[name] for name in names)
+
+
+def _seeds_note(candidate: str, a: Sequence[Model], b: Sequence[Model]) -> str:
+    """Return why there is no PePR, and what the trainings cost."""
+    note = (
+        f"The pairs are trainings of {candidate} with the same seeds, by PyTorch's models; they say nothing "
+        "of other architectures. PePR is left out: over seeds, costs differ by chance."
+    )
+    usable, _ = _usable_resources(a, b)
+    in_a, in_b = (float(_values(side, "train_energy").mean()) for side in (a, b))
+    if "train_energy" not in usable or not in_a > 0:
+        return note
+    times = f"{in_b / in_a:.2f} times"
+    return f"{note} Training energy, mean: {energy(in_a)} in A, {energy(in_b)} in B ({times})."
 
 
 def _edge_weights(a: Mapping[str, float], b: Mapping[str, float]) -> tuple[dict[str, float], list[str]]:

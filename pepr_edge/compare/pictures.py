@@ -39,6 +39,8 @@ def pictures(inputs: ComparisonInput, pairs: Pairs) -> Iterator[Picture]:
     for name, (title, values) in measures.items():
         if np.isfinite(values).all(axis=0).any():
             yield _slopes(inputs, pairs, name, title, values)
+    if inputs.seeds_of is not None:  # all of one size
+        return
     for name, (title, values) in measures.items():
         if name != f"pepr_{EDGE}":
             yield from _parameters(inputs, pairs, name, title, values)
@@ -54,8 +56,8 @@ def _slopes(
     better = sum(line.b > line.a for line in lines)
     a_label, b_label = _labels(inputs)
     alt = (
-        f"{capitalised(title)} of {len(lines)} architectures in {a_label} and {b_label}, joined by lines. "
-        f"Mean {score(a)} in A and {score(b)} in B; higher in B in {better} of {len(lines)}."
+        f"{capitalised(title)} of {len(lines)} {inputs.models_are} in {a_label} and {b_label}, "
+        f"joined by lines. Mean {score(a)} in A and {score(b)} in B; higher in B in {better} of {len(lines)}."
     )
     return slopes(lines, f"compare_{name}", alt, (a_label, b_label), title)
 

@@ -27,20 +27,21 @@ COSTS = {letter: f"unit of {RESOURCE_NAMES[name]}" for name, (letter, _) in RESO
 COSTS["D"] = "training image"
 
 
-def pair_sentence(finding: Finding, question: Question, metric: str, weights: Mapping[str, float]) -> str:
+def pair_sentence(finding: Finding, inputs: ComparisonInput, weights: Mapping[str, float]) -> str:
     """Return the sentence of a finding on A against B."""
+    question = inputs.question
     n = finding.n[0]
-    measure = _measure_name(finding, metric)
+    measure = _measure_name(finding, inputs.a.metric)
     if finding.verdict == "untested":
         evidence = f"{measure} is known of {plural(n, 'architecture')} on both sides"
     elif finding.verdict == "identical":
-        evidence = f"{question.contrast}, {measure} is identical in all {n} architectures"
+        evidence = f"{question.contrast}, {measure} is identical in all {n} {inputs.models_are}"
     else:
         change = _change(finding, question.sign)
         better = finding.better if question.treatment == 1 else finding.worse
         statistics = [*_interval(finding, question.sign), f"better in {better} of {n}", _pairs_p(finding)]
         evidence = (
-            f"{question.contrast}, {measure} is {change} on average over {n} architectures "
+            f"{question.contrast}, {measure} is {change} on average over {n} {inputs.models_are} "
             f"({'; '.join(statistics)})"
         )
     claim = _claim(finding, question)
