@@ -317,6 +317,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "file_figures",
         "findings",
         "intervals",
+        "learning_curve",
         "lifetime",
         "metrics",
         "multilabel_metrics",

@@ -11,8 +11,8 @@ from pepr_edge.errors import RunError
 from pepr_edge.records import RankingRow
 from pepr_edge.run_dir.reader import VariantState
 from pepr_edge.scoring import robustness
-from pepr_edge.scoring.chance import unselected
 from pepr_edge.scoring.intervals import resample_counts, strata
+from pepr_edge.scoring.learning_curve import unselected
 from pepr_edge.scoring.metrics import metric as metric_of
 from pepr_edge.scoring.metrics import resampled
 from pepr_edge.scoring.resampling import Counts
@@ -83,7 +83,7 @@ class Validation:
         for trained in entry.repeats or (entry.trained,):
             curve = [epoch.val_performance for epoch in trained.epochs]
             if trained.performance_metric == metric and curve:
-                gains.append(max(0.0, max(curve) - unselected(curve)))
+                gains.append(max(0.0, curve[trained.best_epoch - 1] - unselected(curve)))
         return sum(gains) / len(gains) if gains else 0.0
 
     def value(self, metric: str, logits: NDArray[np.float32]) -> float:

@@ -17,6 +17,7 @@ from pepr_edge.recipe.key_types import AtLeastOne, BatchSize, Positive, Sizes
 from pepr_edge.recipe.recipe import Candidates, Recipe
 from pepr_edge.recipe.training import Train
 from pepr_edge.records import ImageFacts, RunSettings
+from pepr_edge.scoring.learning_curve import first_settled
 from pepr_edge.tasks import DEFAULT_TASK, TaskKind, task_of
 from pepr_edge.text.units import metric
 
@@ -62,6 +63,11 @@ class ResolvedTrain(Train):
     batch_size: BatchSize = _DEFAULTS["batch_size"].default
     learning_rate: Positive = _DEFAULTS["learning_rate"].default
     patience: AtLeastOne = _DEFAULTS["patience"].default
+
+    @property
+    def first_kept_epoch(self) -> int:
+        """The first epoch, from 1, of those whose best is kept; the rate of protocol "paper" never falls."""
+        return 1 if self.protocol == "paper" else first_settled(self.epochs)
 
 
 class ResolvedCandidates(Candidates):

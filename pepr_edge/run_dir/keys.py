@@ -33,7 +33,7 @@ FIRST = "0.1.0"
 STAGE_REVISIONS: Mapping[str, str] = {
     "data": "0.2.0",  # folders, names and deep pixels are understood otherwise
     "screening": "0.2.0",  # in the deployed form
-    "train": "0.2.0",  # the setup is counted apart, and threads that wait are not counted
+    "train": "0.2.0",  # the best of the last epochs is kept; setup and waiting threads are not counted
     "export": "0.2.0",  # the quality gate rejects only a loss that is shown
     "autotune": "0.2.0",
     "profile": FIRST,

@@ -7,6 +7,7 @@ __all__ = [
     "file_figures",
     "findings",
     "intervals",
+    "learning_curve",
     "lifetime",
     "metrics",
     "multilabel_metrics",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,20 +45,6 @@ def paired_test(correct: Mask, others: Mask) -> float:
     Source: McNemar 1947, exact binomial form.
     """
     return sign_test(int((correct & ~others).sum()), int((others & ~correct).sum()))
-
-
-def unselected(curve: Sequence[float]) -> float:
-    """Return the performance of a training without the choice of its best epoch.
-
-    The highest of many epochs is too high: without any skill each of them is above chance now and then, and
-    one of a hundred nearly always. The last epochs are not chosen by their performance: the last one, or the
-    mean of the last quarter if that is higher.
-
-    Args:
-        curve: validation performance after each epoch, at least one.
-    """
-    last = curve[-math.ceil(len(curve) / 4) :]
-    return max(curve[-1], sum(last) / len(last))
 
 
 def above_chance(decisions: Decisions, labels: Labels, by_distance: bool = False) -> float:

@@ -255,6 +255,7 @@ class CandidateSearch:
             limits=limits_of(recipe),
             alpha=recipe.score.alpha,
             kept_epoch="best",
+            first_kept_epoch=recipe.train.first_kept_epoch,
             min_performance=min_performance,
             baseline=baseline if recipe.score.skill else 0.0,
         )

@@ -1,9 +1,10 @@
 """Predict the performance at the end of a training from the finished trainings of the same search.
 
 The prediction is a normal distribution. A curve's level at an epoch is a weighted mean of its epochs so far,
-in which earlier epochs count less (the best so far, if a training keeps its best epoch). Mean and spread of
-the end come from how far finished trainings ended above or below their level at that epoch. The prior is
-worth two trainings whose level changed by 0.1 times the square root of the remaining share of epochs.
+in which earlier epochs count less (if a training keeps its best epoch: that of what it would keep so far).
+Mean and spread of the end come from how far finished trainings ended above or below their level at that
+epoch. The prior is worth two trainings whose level changed by 0.1 times the square root of the remaining
+share of epochs.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 
-from pepr_edge.search.state import KeptEpoch, State
+from pepr_edge.search.state import State
 
 DECAY = 0.8  # weight of an epoch relative to the next one
 PRIOR_SD = 0.1  # performance: of a whole training, and between candidates
@@ -36,15 +37,12 @@ def expected_end(state: State, name: str) -> Expectation:
     """Predict the end of a training that was started."""
     curve = state.curves[name]
     gain = expected_gain(state, len(curve))
-    return Expectation(level(curve, state.kept_epoch) + gain.mean, gain.sd, gain.count)
+    return Expectation(_level(state, name, len(curve)) + gain.mean, gain.sd, gain.count)
 
 
 def expected_gain(state: State, epoch: int) -> Expectation:
     """Predict how far a training ends above its level at an epoch, from the finished ones."""
-    gains = [
-        state.performance(name) - level(state.curves[name][:epoch], state.kept_epoch)
-        for name in sorted(state.finished)
-    ]
+    gains = [state.performance(name) - _level(state, name, epoch) for name in sorted(state.finished)]
     # The prior of no gain counts half as much as that of the spread: curves of one set rise together.
     mean = sum(gains) / (len(gains) + PRIOR_COUNT / 2)
     remaining = max(0.0, 1 - epoch / state.epochs)
@@ -71,10 +69,15 @@ def _spread(values: list[float], mean: float, prior_sd: float) -> float:
     return max(1e-9, math.sqrt((PRIOR_COUNT * prior_sd**2 + squares) / (PRIOR_COUNT + len(values))))
 
 
+def _level(state: State, name: str, epoch: int) -> float:
+    """Return the level of a candidate's curve at an epoch."""
+    if state.kept_epoch == "best":
+        return state.performance(name, epoch)
+    return level(state.curves[name][:epoch])
+
+
 @lru_cache(maxsize=4096)
-def level(curve: tuple[float, ...], kept_epoch: KeptEpoch) -> float:
+def level(curve: tuple[float, ...]) -> float:
     """Return the level of a curve at its end, with the noise of single epochs smoothed out."""
-    if kept_epoch == "best":
-        return max(curve)
     weights = [DECAY**age for age in reversed(range(len(curve)))]
     return sum(weight * value for weight, value in zip(weights, curve, strict=True)) / sum(weights)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
 from pepr_edge.errors import ScoreError
-from pepr_edge.scoring.chance import unselected
+from pepr_edge.scoring.learning_curve import kept_performance, unselected
 from pepr_edge.scoring.pepr import pepr, skill
 
 Action = Literal["train", "drop", "skip", "stop"]
@@ -155,6 +155,7 @@ class State:
     probe: spent on the cost probes.
     alpha: of the score.
     kept_epoch: whether a training keeps its last epoch or its best.
+    first_kept_epoch: of those that the best is chosen from, once it is reached.
     ceiling: the highest performance that a model can reach.
     min_performance: a model that ends below it is not shown to have skill, so it cannot win.
     baseline: the performance that counts as 0 in the score.
@@ -170,6 +171,7 @@ class State:
     limits: Limits = Limits()
     alpha: float = 1.0
     kept_epoch: KeptEpoch = "last"
+    first_kept_epoch: int = 1
     ceiling: float = 1.0
     min_performance: float = 0.0
     baseline: float = 0.0
@@ -185,7 +187,9 @@ class State:
     def performance(self, name: str, epoch: int | None = None) -> float:
         """Return the performance that a training stopped at an epoch (default: now) would keep."""
         curve = self.curves[name][:epoch]
-        return max(curve) if self.kept_epoch == "best" else curve[-1]
+        if self.kept_epoch == "best":
+            return kept_performance(curve, self.first_kept_epoch)
+        return curve[-1]
 
     def pepr(self, candidate: SearchCandidate, epoch: int | None = None) -> float:
         """Return the score of a candidate trained to an epoch."""

@@ -41,7 +41,8 @@ LOWEST_RATING = (-math.inf, -math.inf)
 class Trainer:
     """A training in progress: the model, its optimiser, the random generators, and the epochs so far.
 
-    The best epoch has the highest validation performance, and of equal ones the lowest validation loss.
+    The best epoch has the highest validation performance, and of equal ones the lowest validation loss. It is
+    one of the last epochs, at low learning rates, as soon as one of them is reached.
     """
 
     def __init__(
@@ -201,11 +202,14 @@ class Trainer:
         )
 
     def _add_epoch(self, epoch: Epoch) -> None:
-        is_best = _rating(epoch) > self._best_rating()
+        is_best = _rating(epoch) > self._best_rating() or self._is_first_kept(epoch)
         self.epochs = (*self.epochs, epoch)
         if is_best:
             self.best_epoch = epoch.epoch
             self._best_weights = _copy(self.model)
+
+    def _is_first_kept(self, epoch: Epoch) -> bool:
+        return epoch.epoch == self._settings.first_kept_epoch
 
     def _best_rating(self) -> tuple[float, float]:
         return _rating(self.epochs[self.best_epoch - 1]) if self.best_epoch else LOWEST_RATING

@@ -14,8 +14,8 @@ from pepr_edge.ranking import rank
 from pepr_edge.ranking.skill import lowest_skilled, too_few_images
 from pepr_edge.records import Epoch, Estimate, SplitInfo
 from pepr_edge.run_dir.reader import VariantState
-from pepr_edge.scoring.chance import unselected
 from pepr_edge.scoring.intervals import wilson
+from pepr_edge.scoring.learning_curve import unselected
 from pepr_edge.scoring.pepr import skill
 
 ENERGY = {"train_energy": 1.0}
