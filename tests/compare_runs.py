@@ -133,7 +133,8 @@ def run(folder: Path, accuracies: Mapping[str, float], made: Made | None = None,
             for repeat, accuracy in enumerate(made.repeats, start=1):
                 key = train_key(candidate, recipe, info.data, repeat=repeat)
                 trained = _trained(candidate, made, key, accuracy, cost, number + repeat)
-                trained = trained.model_copy(update={"seed": made.seed + repeat})
+                of_seed = {"seed": made.seed + repeat, "num_params": 1_000_000 * (number + 1)}
+                trained = trained.model_copy(update=of_seed)
                 _write_training(repeat_folder(candidate_folder(folder, candidate), repeat), trained)
     return folder
 

@@ -17,12 +17,12 @@ import statistics
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from by_images import METRIC, WATTS, images_for, recipe_by_images
+from by_images import METRIC, WATTS, candidate_for, images_for, recipe_by_images
 
 from pepr_edge.data import Dataset
 from pepr_edge.device.facts import facts
 from pepr_edge.recipe.settings import ResolvedRecipe
-from pepr_edge.records import Candidate, TrainResult
+from pepr_edge.records import TrainResult
 from pepr_edge.run_dir.current import current_training
 from pepr_edge.run_dir.store import write_text
 from pepr_edge.scoring.fair_cost import charged
@@ -108,12 +108,7 @@ def _trained(
     recipe: ResolvedRecipe, name: str, data: Dataset, folder: Path, teacher: TeacherFiles | None = None
 ) -> TrainResult:
     """Train one model, unless its folder has it."""
-    candidate = Candidate(
-        architecture=name,
-        image_size_px=recipe.candidates.sizes_px(name)[0],
-        in_channels=data.info.channels,
-        num_classes=len(data.info.labels),
-    )
+    candidate = candidate_for(recipe, name, data, "scratch")
     folder.mkdir(parents=True, exist_ok=True)
     key = f"{name} {recipe.seed} {recipe.train.epochs} {data.info.sha256} {teacher is not None}"
     done = current_training(folder, key)

@@ -29,14 +29,13 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from bench_techniques import AveragedTrainer
-from by_images import images_for, recipe_by_images
+from bench_techniques import AveragingTrainer
+from by_images import candidate_for, images_for, recipe_by_images
 from numpy.typing import NDArray
 
 from pepr_edge.data import Dataset
 from pepr_edge.device.facts import facts
 from pepr_edge.recipe.settings import ResolvedRecipe
-from pepr_edge.records import Candidate
 from pepr_edge.run_dir.store import write_text
 from pepr_edge.scoring.learning_curve import first_settled
 from pepr_edge.scoring.metrics import metric
@@ -45,7 +44,7 @@ from pepr_edge.train import loop, session
 from pepr_edge.train.cost_tracker import CostTracker
 from pepr_edge.train.session import TrainingJob
 from pepr_edge.train.train import train
-from pepr_edge.train.trainer import Progress, Trainer
+from pepr_edge.train.trainer import Progress
 
 Logits = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -59,7 +58,7 @@ HALVES = 60
 REFERENCE = "own, best"
 
 
-class RecordingTrainer(AveragedTrainer):
+class RecordingTrainer(AveragingTrainer):
     """A trainer that records the logits of each epoch, of its own weights and of the averaged ones."""
 
     recorded: dict[str, list[Logits]]
@@ -76,9 +75,6 @@ class RecordingTrainer(AveragedTrainer):
                 pixels = self._data.splits[split][0]
                 logits = loop.predict(model, pixels, self._spec, self.mode, cost_tracker.tick)
                 self.recorded[f"{kind}_{split}"].append(logits)
-
-    _validate = Trainer._validate
-    _add_epoch = Trainer._add_epoch
 
 
 def main() -> None:
@@ -123,13 +119,7 @@ def one_training(source: str, seed: int, architecture: str, work: Path) -> list[
 
 
 def _record(recipe: ResolvedRecipe, architecture: str, data: Dataset, path: Path) -> None:
-    candidate = Candidate(
-        architecture=architecture,
-        image_size_px=recipe.candidates.sizes_px(architecture)[0],
-        weights="scratch",
-        in_channels=data.info.channels,
-        num_classes=len(data.info.labels),
-    )
+    candidate = candidate_for(recipe, architecture, data, "scratch")
     folder = path.with_suffix("")
     job = TrainingJob(candidate, data, recipe, folder, path.stem, 1, False, lambda *_: None)
     with patch.object(session, "Trainer", RecordingTrainer):

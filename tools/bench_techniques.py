@@ -32,14 +32,14 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from by_images import METRIC, WATTS, images_for, recipe_by_images
+from by_images import METRIC, WATTS, candidate_for, images_for, recipe_by_images
 from numpy.typing import NDArray
 from timm.utils import ModelEmaV3
 from torch import nn
 
 from pepr_edge.device.facts import facts
 from pepr_edge.recipe.settings import ResolvedRecipe, ResolvedTrain
-from pepr_edge.records import Candidate, Epoch, TrainResult
+from pepr_edge.records import Epoch, TrainResult
 from pepr_edge.run_dir.current import current_training
 from pepr_edge.run_dir.store import write_text
 from pepr_edge.train import loop, session
@@ -76,8 +76,8 @@ def schedule_of_groups(optimiser: torch.optim.Optimizer, _: float, **settings: A
     return Schedule(optimiser, [group["lr"] for group in optimiser.param_groups], **settings)
 
 
-class AveragedTrainer(Trainer):
-    """A trainer that evaluates and keeps the moving average of the weights."""
+class AveragingTrainer(Trainer):
+    """A trainer that also has the moving average of the weights."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -94,6 +94,10 @@ class AveragedTrainer(Trainer):
             progress(done, steps, epoch, best)
 
         super().train_one_epoch(cost_tracker, after_step)
+
+
+class AveragedTrainer(AveragingTrainer):
+    """A trainer that evaluates and keeps the average."""
 
     def _validate(self, cost_tracker: CostTracker) -> NDArray[np.float32]:
         pixels = self._data.splits["val"][0]
@@ -192,13 +196,7 @@ def _recipe(source: str, seed: int, weights: Path) -> ResolvedRecipe:
 def _trained(technique: str, recipe: ResolvedRecipe, folder: Path) -> TrainResult:
     """Train with a technique, unless the folder has it."""
     data = images_for(recipe, ARCHITECTURE, folder)
-    candidate = Candidate(
-        architecture=ARCHITECTURE,
-        image_size_px=recipe.candidates.sizes_px(ARCHITECTURE)[0],
-        weights="pretrained",
-        in_channels=data.info.channels,
-        num_classes=len(data.info.labels),
-    )
+    candidate = candidate_for(recipe, ARCHITECTURE, data, "pretrained")
     own = folder / f"{technique}-{recipe.seed}"
     own.mkdir(parents=True, exist_ok=True)
     key = f"{technique} {recipe.seed} {recipe.train.epochs} {data.info.sha256}"

@@ -9,6 +9,7 @@ from pepr_edge.data import Dataset, load, prepare
 from pepr_edge.recipe import Recipe
 from pepr_edge.recipe.resolve import data_settings, settings_from_images
 from pepr_edge.recipe.settings import ResolvedRecipe, resolve
+from pepr_edge.records import Candidate
 
 WATTS = 7.5
 METRIC = "balanced_accuracy"
@@ -30,6 +31,17 @@ def recipe_by_images(source: str, seed: int, architectures: Sequence[str], weigh
         }
     )
     return resolve(recipe, settings_from_images(recipe))
+
+
+def candidate_for(recipe: ResolvedRecipe, architecture: str, data: Dataset, weights: str) -> Candidate:
+    """Return an architecture at its size as a candidate for these images."""
+    return Candidate(
+        architecture=architecture,
+        image_size_px=recipe.candidates.sizes_px(architecture)[0],
+        weights=weights,
+        in_channels=data.info.channels,
+        num_classes=len(data.info.labels),
+    )
 
 
 def images_for(recipe: ResolvedRecipe, architecture: str, folder: Path) -> Dataset:

@@ -86,8 +86,8 @@ def _common_models(inputs: ComparisonInput) -> tuple[tuple[Model, ...], tuple[Mo
         why = f" ({'; '.join(reasons)}{more})" if reasons else ""
         raise ScoreError(
             f"{inputs.a.source} and {inputs.b.source} have {len(names)} finished candidates in common, "
-            f"expected at least 2, or one that both trained with two seeds or more (train.repeats) and no "
-            f"--variant{why}."
+            "expected at least 2; of two runs without --variant also 1 that both trained with two or more of "
+            f"the same seeds (train.repeats){why}."
         )
     return tuple(first[name] for name in names), tuple(second[name] for name in names)
 

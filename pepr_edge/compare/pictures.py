@@ -39,8 +39,6 @@ def pictures(inputs: ComparisonInput, pairs: Pairs) -> Iterator[Picture]:
     for name, (title, values) in measures.items():
         if np.isfinite(values).all(axis=0).any():
             yield _slopes(inputs, pairs, name, title, values)
-    if inputs.seeds_of is not None:  # all of one size
-        return
     for name, (title, values) in measures.items():
         if name != f"pepr_{EDGE}":
             yield from _parameters(inputs, pairs, name, title, values)
@@ -76,7 +74,7 @@ def _parameters(
                 dots.append(Dot(names[column], side, millions, value, bool(model.efficient)))
     a_median = median_parameters(pairs.a)
     b_median = median_parameters(pairs.b)
-    if not dots or a_median is None or b_median is None:
+    if len({dot.x for dot in dots}) < 2 or a_median is None or b_median is None:
         return
     a_label, b_label = _labels(inputs)
     architectures = len({dot.name for dot in dots})

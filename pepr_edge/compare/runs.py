@@ -145,7 +145,7 @@ def _side(results: Results, source: str, metric: str, variant: str | None) -> Si
             left_out.append(LeftOut(candidate=name, reason=_reason(entry, metric, variant)))
             continue
         # Cohen's kappa may be below 0, and the P of a score may not.
-        models.append(_model(entry, max(0.0, estimate.value), images, variant))
+        models.append(model_of(entry, max(0.0, estimate.value), images, variant))
         warnings += _warnings(entry, variant)
     if results.info.status != "finished":
         warnings.insert(0, f"not finished: {len(models)} of {len(entries)} candidates are there")
@@ -196,7 +196,15 @@ def _reason(entry: VariantState, metric: str, variant: str | None) -> str:
     return "not done yet"
 
 
-def _model(entry: VariantState, value: float, images: int | None, variant: str | None) -> Model:
+def model_of(entry: VariantState, value: float, images: int | None, variant: str | None) -> Model:
+    """Return the model of a side that an entry is.
+
+    Args:
+        entry: one candidate in one variant.
+        value: its performance.
+        images: of its training split; None if not known.
+        variant: None for the PyTorch model, which has no cost on a device.
+    """
     architecture = zoo.architectures().get(entry.candidate.architecture)
     values, methods = resources_used(entry if variant is not None else replace(entry, profile=None), images)
     known = [name for name in RESOURCES if values[name] is not None]

@@ -11,8 +11,9 @@ from dataclasses import replace
 
 from pepr_edge.compare.model import Model, Side
 from pepr_edge.compare.record import LeftOut
+from pepr_edge.compare.runs import model_of
 from pepr_edge.run_dir.reader import Results, VariantState
-from pepr_edge.run_dir.variant_figures import resources_used, seed_performances
+from pepr_edge.run_dir.variant_figures import seed_performances
 
 
 def by_seed(a: Results, b: Results, sides: tuple[Side, Side]) -> tuple[str, Side, Side] | None:
@@ -39,27 +40,19 @@ def by_seed(a: Results, b: Results, sides: tuple[Side, Side]) -> tuple[str, Side
 def _side(results: Results, side: Side, name: str) -> Side:
     entries = [entry for entry in results.entries if entry.candidate.id == name]
     entry = max(entries, key=lambda entry: entry.artifact is not None)  # its variants share the trainings
-    of_candidate = next(model for model in side.models if model.name == name)
     others = tuple(
         LeftOut(candidate=model.name, reason="not in both") for model in side.models if model.name != name
     )
     split = results.info.data.splits.get("train")
     images = split.images if split else None
-    models = tuple(_models(entry, of_candidate, side.metric, images))
+    models = tuple(_models(entry, side.metric, images))
     return replace(side, models=models, left_out=(*side.left_out, *others))
 
 
-def _models(entry: VariantState, of_candidate: Model, metric: str, images: int | None) -> Iterator[Model]:
+def _models(entry: VariantState, metric: str, images: int | None) -> Iterator[Model]:
     """Yield a model for each training, or none if the metric is not defined for one of them."""
     performances = seed_performances(entry, metric, "test")
     for trained, performance in zip(entry.repeats, performances, strict=False):
-        one = replace(entry, trained=trained, repeats=(trained,), repeat_folders=(), profile=None)
-        values, methods = resources_used(one, images)
-        known = {name: values[name] for name in methods if name in of_candidate.resources}
-        yield replace(
-            of_candidate,
-            name=f"seed {trained.seed}",
-            performance=max(0.0, performance),
-            resources={name: known.get(name) for name in of_candidate.resources},
-            methods={name: methods[name] for name in known},
-        )
+        one = replace(entry, trained=trained, repeats=(trained,))
+        model = model_of(one, max(0.0, performance), images, variant=None)
+        yield replace(model, name=f"seed {trained.seed}")
