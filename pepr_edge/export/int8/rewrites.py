@@ -18,6 +18,7 @@ from pepr_edge.export.int8.graph import Array, Graph, attribute, is_depthwise, s
 from pepr_edge.export.int8.linear import join_linear
 from pepr_edge.export.int8.padding import pad_channels
 from pepr_edge.export.int8.sizes import fix_reshapes, fix_sizes, merge_pads
+from pepr_edge.export.int8.tokens import transpose_images
 
 Rewrite = Callable[[Graph], int]
 # A grouped convolution becomes an ordinary one with zeros if that multiplies its products by at most this.
@@ -265,6 +266,7 @@ REWRITES: dict[str, Rewrite] = {
     "gates folded": fold_gates,
     "hard swishes": add_hard_swishes,
     "gelus fused": fuse_gelu,
+    "tokens transposed as images": transpose_images,
     "linear layers joined": join_linear,
     "channels padded": pad_channels,
 }

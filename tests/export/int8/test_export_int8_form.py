@@ -15,6 +15,7 @@ from int8_nets import IMAGE, Net, graph_of, run
 from pepr_edge.errors import ExportError
 from pepr_edge.export.int8 import bias, concats, equalise, placement, ranges, statistics
 from pepr_edge.export.int8.form import int8_form, integer_kernels
+from pepr_edge.export.int8.rewrites import rewrite
 from pepr_edge.export.prepare import PreparedModel
 from pepr_edge.recipe.variants import Quantise
 
@@ -92,9 +93,9 @@ def test_a_form_is_made_once_for_its_settings(tmp_path: Path) -> None:
 
 def test_what_has_no_fast_kernel_stays_float32_and_what_follows_it() -> None:
     net = Net()
-    soft = net.node("Softmax", [net.conv(IMAGE, 3, 16, 5)], axis=1)
-    total = net.node("Add", [soft, net.conv(IMAGE, 3, 16, 5)])
-    graph = graph_of(net.model(net.conv(total, 16, 64, 3)))
+    soft = net.node("Softmax", [net.conv(IMAGE, 3, 64, 5)], axis=1)
+    total = net.node("Add", [soft, net.conv(IMAGE, 3, 64, 5)])
+    graph = graph_of(net.model(net.conv(total, 64, 64, 3)))
     assert placement.float_nodes(graph) == {"softmax1", "add3"}
 
 
@@ -106,6 +107,27 @@ def test_a_layer_that_computes_little_between_float32_nodes_stays_float32() -> N
     floats = placement.float_nodes(graph)
     assert "conv1" in floats
     assert "conv3" not in floats
+
+
+@pytest.mark.parametrize(
+    ("channels", "outputs", "stays"), [(1, 64, True), (1, 128, False), (3, 32, True), (3, 64, False)]
+)
+def test_a_convolution_of_few_channels_stays_float32_if_it_has_few_weights(
+    channels: int, outputs: int, stays: bool
+) -> None:
+    net = Net(channels)
+    stem = net.conv(IMAGE, channels, outputs, 7)
+    graph = graph_of(net.model(net.head(net.conv(stem, outputs, 16, 3), 16)))
+    assert ("conv0" in placement.float_nodes(graph)) == stays
+
+
+def test_an_image_that_is_folded_is_read_as_integers() -> None:
+    """Blocks of pixels are channels enough."""
+    net = Net()
+    stem = net.conv(IMAGE, 3, 16, 3, strides=[2, 2])
+    graph, counts = rewrite(net.model(net.head(stem, 16)))
+    assert counts["pixels folded"] == 1
+    assert "conv0" not in placement.float_nodes(graph)
 
 
 def test_a_node_that_must_stay_float32_takes_its_activations_with_it() -> None:

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from int8_nets import IMAGE, Net, graph_of, kinds, run, same, weights
 
-from pepr_edge.export.int8 import activations, linear, rewrites, sizes
+from pepr_edge.export.int8 import activations, linear, rewrites, sizes, tokens
 from pepr_edge.export.int8.graph import Graph, attribute
 
 Step = Callable[[Graph], int]
@@ -226,6 +226,68 @@ def test_a_product_of_two_tensors_stays() -> None:
     result = net.node("Reshape", [product, net.constant(np.array([-1, 1, 256, 256]))])
     count, _ = applied(linear.join_linear, net, result)
     assert count == 0
+
+
+def as_tokens(net: Net, image: str, channels: int, px: int = 16) -> str:
+    rows = net.node("Reshape", [image, net.constant(np.array([-1, channels, px * px]))])
+    return net.node("Transpose", [rows], perm=[0, 2, 1])
+
+
+def as_image(net: Net, source: str, channels: int, px: int = 16) -> str:
+    columns = net.node("Transpose", [source], perm=[0, 2, 1])
+    return net.node("Reshape", [columns, net.constant(np.array([-1, channels, px, px]))])
+
+
+def test_images_are_transposed_instead_of_tokens() -> None:
+    """The reshape moves to the tokens, so that a transposition of an image stands beside the convolution."""
+    net = Net()
+    normed = net.node("Softmax", [as_tokens(net, net.conv(IMAGE, 3, 8), 8)], axis=2)
+    count, after = applied(tokens.transpose_images, net, net.conv(as_image(net, normed, 8), 8, 4))
+    assert count == 2
+    steps = [(node.op_type, attribute(node, "perm")) for node in after.graph.node]
+    assert steps == [
+        ("Conv", None),
+        ("Transpose", [0, 2, 3, 1]),
+        ("Reshape", None),
+        ("Softmax", None),
+        ("Reshape", None),
+        ("Transpose", [0, 3, 1, 2]),
+        ("Conv", None),
+    ]
+
+
+def _sizes_swapped(net: Net) -> str:
+    """Channels are read as rows: the reshape does not give an image of the tokens."""
+    columns = net.node("Transpose", [as_tokens(net, net.conv(IMAGE, 3, 8), 8)], perm=[0, 2, 1])
+    return net.node("Reshape", [columns, net.constant(np.array([-1, 16, 8, 16]))])
+
+
+def _read_twice(net: Net) -> str:
+    """The transposed tokens are read by two nodes."""
+    softened = net.node("Softmax", [as_tokens(net, net.conv(IMAGE, 3, 8), 8)], axis=2)
+    columns = net.node("Transpose", [softened], perm=[0, 2, 1])
+    shape = net.constant(np.array([-1, 8, 16, 16]))
+    first = net.node("Reshape", [columns, shape])
+    return net.node("Add", [first, net.node("Reshape", [net.node("Relu", [columns]), shape])])
+
+
+def _moved_only(net: Net) -> str:
+    """The rows of a picture and its columns change places: nothing becomes tokens."""
+    rows = net.node("Reshape", [net.conv(IMAGE, 3, 8), net.constant(np.array([-1, 8 * 16, 16]))])
+    columns = net.node("Transpose", [rows], perm=[0, 2, 1])
+    return net.node("Reshape", [columns, net.constant(np.array([-1, 8, 16, 16]))])
+
+
+@pytest.mark.parametrize(
+    ("build", "expected"),
+    [(_sizes_swapped, 1), (_read_twice, 1), (_moved_only, 0)],
+    ids=["other sizes", "read twice", "no tokens"],
+)
+def test_other_transpositions_stay(build: Callable[[Net], str], expected: int) -> None:
+    """Where tokens are made first, only that is changed."""
+    net = Net()
+    count, _ = applied(tokens.transpose_images, net, build(net))
+    assert count == expected
 
 
 def padded_like_tensorflow(net: Net, source: str) -> str:

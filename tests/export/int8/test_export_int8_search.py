@@ -19,6 +19,8 @@ from pepr_edge.export.quantise import static
 from pepr_edge.recipe.variants import Quantise
 
 PLAIN = Quantise()
+# The convolution of the grey image and its activation have no fast integer kernel.
+NODES = 13
 
 
 @pytest.fixture
@@ -74,9 +76,9 @@ def test_only_the_damaged_nodes_stay_float32(ruined: PreparedModel, tmp_path: Pa
     path = tmp_path / "int8.onnx"
     accept = (lambda file: changed(file) == 0) if gate else None
     remedy = mixed(ruined, path, tiny_nets.IMAGES, PLAIN, accept)
-    assert remedy.endswith("2 of 15 nodes left float32: conv1, conv2")
+    assert remedy.endswith(f"2 of {NODES} nodes left float32: conv1, conv2")
     assert changed(path) == 0
-    assert with_float_weights(path) == {"conv1", "conv2"}
+    assert with_float_weights(path) == {"conv0", "conv1", "conv2"}
 
 
 def test_the_largest_effect_is_that_of_the_damaged_tensor(ruined: PreparedModel) -> None:
@@ -111,7 +113,7 @@ def test_more_than_half_of_the_nodes_is_refused(ruined: PreparedModel, tmp_path:
         tried.append(len(tiny_nets.rounded(path)))
         return False
 
-    with pytest.raises(ExportError, match=r"\d of 15 nodes left float32"):
+    with pytest.raises(ExportError, match=rf"\d of {NODES} nodes left float32"):
         mixed(ruined, tmp_path / "int8.onnx", tiny_nets.IMAGES, PLAIN, never)
     assert tried[1:] == sorted(tried[1:], reverse=True)
     assert tried[-1] < tried[0]
@@ -127,4 +129,4 @@ def test_when_the_time_is_used_up_the_best_so_far_stands(ruined: PreparedModel, 
         return answer
 
     remedy = mixed(ruined, tmp_path / "int8.onnx", tiny_nets.IMAGES, PLAIN, accept)
-    assert "3 of 15 nodes left float32" in remedy
+    assert f"3 of {NODES} nodes left float32" in remedy
