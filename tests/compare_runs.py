@@ -64,7 +64,8 @@ performance = "{metric}"
 class Made:
     """The properties of a run. `failed` names candidates that failed in training, `todo` those not begun.
 
-    `begun` are the weights that "auto" found for the candidates, in turn. `repeats` are the test accuracies
+    `begun` are the weights that "auto" found for the candidates, in turn, `files` the hashes of the weights
+    files that they began with. `repeats` are the test accuracies
     of each candidate with further seeds.
     """
 
@@ -79,6 +80,7 @@ class Made:
     failed: tuple[str, ...] = ()
     todo: tuple[str, ...] = ()
     begun: tuple[str, ...] = ()
+    files: tuple[str | None, ...] = ()
     repeats: tuple[float, ...] = ()
     more: str = ""
     profiled: bool = True
@@ -109,12 +111,16 @@ def run(folder: Path, accuracies: Mapping[str, float], made: Made | None = None,
         text += f"[train]\nrepeats = {1 + len(made.repeats)}\n"
     recipe = parse(text, Recipe, "made.toml")
     begun = cycle(made.begun or (made.weights,))
+    files = cycle(made.files or (None,))
     info = RunInfo(
         key="k",
         recipe="made",
         status="running" if made.todo else "finished",
         candidates=tuple(
-            made_records.candidate(name).model_copy(update={"weights": next(begun)}) for name in names
+            made_records.candidate(name).model_copy(
+                update={"weights": next(begun), "weights_sha256": next(files)}
+            )
+            for name in names
         ),
         data=_data(made.data, made.fraction),
         pepr_edge=__version__,

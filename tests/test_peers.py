@@ -140,7 +140,7 @@ def test_the_gate_is_99_percent_of_accuracy_and_of_balanced_accuracy() -> None:
 
 
 def test_the_page_has_every_figure_and_no_lines_that_are_too_long(two: Any) -> None:
-    page = table.page(two)
+    page = table.page(two, "peers.json")
     assert "2 architectures trained on made" in page
     assert "11.1% slower in the worst case (small, ORT fp32), and 1.64 times as fast" in page
     assert "| PyTorch eager | 6.00 | 4.00 | 9.00 | 2 |" in page
@@ -158,12 +158,20 @@ def test_the_page_has_every_figure_and_no_lines_that_are_too_long(two: Any) -> N
 
 def test_the_page_says_where_ours_fails_the_gate() -> None:
     assert "It fails the gate on small." in table.page(
-        comparison(row("small", peer("eager", 3), peer("ours", 1, wrong=9)))
+        comparison(row("small", peer("eager", 3), peer("ours", 1, wrong=9))), "peers.json"
     )
 
 
+def test_the_page_of_one_runtime_says_so_and_how_it_was_made(two: Any) -> None:
+    page = table.page(two.model_copy(update={"runtime": "onnxruntime"}), "peers_commodity.json")
+    assert "wrote this page from peers_commodity.json" in page
+    assert "bfloat16 is not used" in page
+    assert "--runtime onnxruntime --out docs/benchmarks/peers_commodity.json" in page
+    assert "OpenVINO NNCF" not in page  # no such peer is in a row
+
+
 def test_a_page_without_rows_can_be_written() -> None:
-    assert "0 architectures" in table.page(comparison())
+    assert "0 architectures" in table.page(comparison(), "peers.json")
 
 
 def test_the_comparison_survives_its_file_and_keeps_what_is_of_the_same_inputs(
@@ -172,7 +180,7 @@ def test_the_comparison_survives_its_file_and_keeps_what_is_of_the_same_inputs(
     path = tmp_path / "peers.json"
     peers._write(path, two, two.rows)
     assert read_record(path, records.Comparison) == two
-    assert (tmp_path / "peers.md").read_text(encoding="utf-8") == table.page(two)
+    assert (tmp_path / "peers.md").read_text(encoding="utf-8") == table.page(two, "peers.json")
     kept = peers._current_rows(path, {"small@64": "small", "large@64": "of another checkpoint"})
     assert kept == {"small@64": two.rows[0]}
     assert peers._current_rows(tmp_path / "none.json", {"small@64": "small"}) == {}
@@ -344,7 +352,7 @@ def test_the_page_says_what_stopped_int8(two: Any) -> None:
         int8_trial("int8_static_entropy", "not tried", None, "no time"),
     )
     small = two.rows[0].model_copy(update={"int8": trials})
-    page = table.page(two.model_copy(update={"rows": (small, two.rows[1])}))
+    page = table.page(two.model_copy(update={"rows": (small, two.rows[1])}), "peers.json")
     section = page.split("## int8")[1].split("##")[0]
     assert "1.64 times as fast" in section  # the geometric mean of 0.9 and 3
     assert "0.90 times" in section
@@ -354,7 +362,7 @@ def test_the_page_says_what_stopped_int8(two: Any) -> None:
 
 
 def test_without_autotuning_the_page_has_no_section_on_int8(two: Any) -> None:
-    assert "## int8" not in table.page(two)
+    assert "## int8" not in table.page(two, "peers.json")
 
 
 def test_a_trial_counts_by_its_final_race() -> None:

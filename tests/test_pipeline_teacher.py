@@ -18,7 +18,7 @@ from pepr_edge.run_dir.keys import STUDENT, train_key
 from pepr_edge.run_dir.layout import candidate_folder
 from pepr_edge.run_dir.reader import load
 from pepr_edge.run_dir.spent import training_costs
-from pepr_edge.run_dir.store import read_record
+from pepr_edge.run_dir.store import read_record, write_record
 from pepr_edge.search import students
 
 RECIPE = """
@@ -57,8 +57,7 @@ def test_keys_without_a_teacher_are_as_before() -> None:
     assert train_key(candidate, plain, info.data) == train_key(candidate, taught, info.data)
     student = train_key(candidate, taught, info.data, repeat=STUDENT)
     assert student != train_key(candidate, plain, info.data, repeat=STUDENT)
-    more = parse(RECIPE.replace('"test_resnet"', '"test_resnet", "resnet18"'), Recipe, "f.toml")
-    assert student != train_key(candidate, more, info.data, repeat=STUDENT)
+    assert student != train_key(candidate, taught, info.data, repeat=STUDENT, teacher_sha256="0" * 64)
 
 
 @pytest.mark.parametrize(
@@ -93,6 +92,7 @@ def test_a_run_with_a_teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     (small,) = students.students(results, teacher)
     student = read_record(candidate_folder(folder, small) / "seed-1" / "train.json", TrainResult)
     assert student.teacher is not None
+    assert student.seed == 0  # that of its training alone: they differ in the teacher
     assert student.teacher.checkpoint_sha256 == teacher.checkpoint_sha256
     assert not (candidate_folder(folder, teacher.candidate) / "seed-1").exists()
     assert any("as a student" in line for line in view.said)
@@ -112,3 +112,16 @@ def test_a_run_with_a_teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     small_run.carry_out(folder, monkeypatch, RECIPE, view=again)
     assert not any("as a student" in line for line in again.said)
     assert json.loads((folder / "run.json").read_text())["status"] == "finished"
+
+    # A student of another teacher is none of this one.
+    record = candidate_folder(folder, small) / "seed-1" / "train.json"
+    other = student.teacher.model_copy(update={"checkpoint_sha256": "0" * 64})
+    key = train_key(small, results.recipe, results.info.data, repeat=STUDENT, teacher_sha256="0" * 64)
+    write_record(record, student.model_copy(update={"teacher": other, "key": key}))
+    (folder / "ranking.json").unlink()
+    once_more = Listener()
+    small_run.carry_out(folder, monkeypatch, RECIPE, view=once_more)
+    assert any("as a student" in line for line in once_more.said)
+    learnt = read_record(record, TrainResult).teacher
+    assert learnt is not None
+    assert learnt.checkpoint_sha256 == teacher.checkpoint_sha256

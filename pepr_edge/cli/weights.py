@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 MATCHES = {
     "names": "by their names",
-    "timm": "by timm's conversion of older names",
+    "timm": "by timm's conversion (older names, or other sizes of a vision transformer)",
     "order": "by order and shape, as the names are not timm's: check the model on a known image",
 }
 

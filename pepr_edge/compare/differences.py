@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pepr_edge.compare.model import Question
 from pepr_edge.compare.runs import machines
-from pepr_edge.recipe import PRETRAINED, SCRATCH
+from pepr_edge.recipe import SCRATCH
 from pepr_edge.records import Candidate, DataInfo
 from pepr_edge.run_dir.keys import REPEATS
 from pepr_edge.run_dir.reader import Results
-from pepr_edge.text.units import printable
+from pepr_edge.text.units import listed, printable
 
 FRACTION = "data.fraction"
 WEIGHTS = "candidates.weights"
 # Keys that nobody sets in order to gain something: of them one cannot ask whether they pay off.
 NO_CHOICE = ("seed", "device.name")
+MAX_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -114,17 +115,23 @@ def differences(a: Results, b: Results) -> Iterator[Difference]:
     """
     first = _compared_values(a)
     second = _compared_values(b)
+    in_a, in_b = _common_candidates(a, b)
+    first[WEIGHTS], second[WEIGHTS] = _weights(in_a), _weights(in_b)
+    if first[WEIGHTS] == second[WEIGHTS]:
+        # The same words may mean other files, or other candidates of which some began from scratch.
+        first[WEIGHTS] += _files(in_a, in_b)
+        second[WEIGHTS] += _files(in_b, in_a)
     for key in first:
         if first[key] != second[key]:
             yield Difference(key, first[key], second[key])
 
 
-def _compared_values(results: Results) -> Mapping[str, Any]:
+def _compared_values(results: Results) -> dict[str, Any]:
     recipe = results.recipe
     info = results.info
     values: dict[str, Any] = {f"data.{key}": value for key, value in recipe.data.model_dump().items()}
     values["data.source"] = f"{info.data.name} ({info.data.sha256[:8]})"
-    values[WEIGHTS] = _weights(info.candidates)
+    values[WEIGHTS] = None  # in its place among the others
     # How often a training is repeated changes none of them.
     train = recipe.train.model_dump(exclude={*REPEATS})
     values |= {f"train.{key}": value for key, value in train.items()}
@@ -134,15 +141,29 @@ def _compared_values(results: Results) -> Mapping[str, Any]:
 
 
 def _weights(candidates: Sequence[Candidate]) -> str:
-    """Return what the candidates of a run began with, whether the recipe said so or "auto" found it."""
+    """Return what candidates began with, whether the recipe said so or "auto" found it."""
     kinds = {candidate.weights for candidate in candidates}
     if len(kinds) > 1:
         scratch = sum(candidate.weights == SCRATCH for candidate in candidates)
         return f"{scratch} of {len(candidates)} from scratch, the others pretrained"
-    kind = kinds.pop() if kinds else SCRATCH
-    hashes = [candidate.weights_sha256 for candidate in candidates if candidate.weights_sha256]
-    # A file of this name may be another one for the other run.
-    return f"{kind} ({hashes[0][:8]})" if hashes and kind != PRETRAINED else kind
+    return kinds.pop() if kinds else SCRATCH
+
+
+def _files(own: Sequence[Candidate], others: Sequence[Candidate]) -> str:
+    """Return which candidates began otherwise than in the other run, with the hashes of their files."""
+    texts = []
+    for candidate, other in zip(own, others, strict=True):
+        if candidate.weights_sha256 != other.weights_sha256:
+            began = candidate.weights_sha256[:8] if candidate.weights_sha256 else SCRATCH
+            texts.append(f"{candidate.id} {began}")
+    return f" ({listed(texts, MAX_NAMED)})" if texts else ""
+
+
+def _common_candidates(a: Results, b: Results) -> tuple[list[Candidate], list[Candidate]]:
+    """Return the candidates of both runs that are in both, in the same order."""
+    in_b = {candidate.id: candidate for candidate in b.info.candidates}
+    in_a = [candidate for candidate in a.info.candidates if candidate.id in in_b]
+    return in_a, [in_b[candidate.id] for candidate in in_a]
 
 
 def caveats(a: Results, b: Results) -> tuple[str, ...]:

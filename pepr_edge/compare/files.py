@@ -69,8 +69,7 @@ def _recognise(content: bytes, path: Path) -> bool:
 def to_csv(inputs: ComparisonInput, pairs: Pairs) -> str:
     """Return one row for each architecture and side.
 
-    Columns: performance, resources with units and methods, scores over both sides and over each side by
-        itself.
+    Columns: performance, resources with units and methods, scores over both sides and over each by itself.
     """
     letters = [letter for letter in (*LETTERS.values(), EDGE) if letter in pairs.joint]
     header = ["side", "candidate", "num_params", "family", "efficient", f"test_{inputs.a.metric}"]

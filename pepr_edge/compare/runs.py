@@ -12,7 +12,7 @@ from pepr_edge.errors import ScoreError
 from pepr_edge.recipe import AUTO
 from pepr_edge.records import Estimate
 from pepr_edge.run_dir.reader import Results, VariantState
-from pepr_edge.run_dir.variant_figures import performance, resources_used
+from pepr_edge.run_dir.variant_figures import deployed_params, performance, resources_used
 from pepr_edge.scoring.metrics import (
     DECISION_METRICS,
     fits,
@@ -149,17 +149,8 @@ def _side(results: Results, source: str, metric: str, variant: str | None) -> Si
         warnings += _warnings(entry, variant)
     if results.info.status != "finished":
         warnings.insert(0, f"not finished: {len(models)} of {len(entries)} candidates are there")
-    data = results.info.data
-    chance = chance_level(metric, data.majority_baseline, len(data.labels))
-    level = None
-    if chance is not None:
-        level, name_of_guess = chance
-        useless = sum(model.performance <= level for model in models)
-        if useless:
-            warnings.append(
-                f"{useless} of {len(models)} models are no better than {name_of_guess} "
-                f"({units.metric(metric)} {score(level)})"
-            )
+    level, useless = no_better_than_chance(results, metric, models)
+    warnings += useless
     if variant is None:
         warnings.append(
             "performance is that of the PyTorch models: neither run has an fp32 file. "
@@ -167,6 +158,22 @@ def _side(results: Results, source: str, metric: str, variant: str | None) -> Si
         )
     weights = results.recipe.score.weights
     return Side(source, metric, tuple(models), weights, tuple(left_out), tuple(warnings), level)
+
+
+def no_better_than_chance(
+    results: Results, metric: str, models: Sequence[Model]
+) -> tuple[float | None, list[str]]:
+    """Return what guessing reaches, None if that is not known, and a warning if models do not exceed it."""
+    data = results.info.data
+    chance = chance_level(metric, data.majority_baseline, len(data.labels))
+    if chance is None:
+        return None, []
+    level, name_of_guess = chance
+    useless = sum(model.performance <= level for model in models)
+    if not useless:
+        return level, []
+    text = f"{useless} of {len(models)} models are no better than {name_of_guess} "
+    return level, [f"{text}({units.metric(metric)} {score(level)})"]
 
 
 def _entries(results: Results, variant: str | None) -> dict[str, VariantState]:
@@ -211,7 +218,7 @@ def model_of(entry: VariantState, value: float, images: int | None, variant: str
     return Model(
         name=entry.candidate.id,
         performance=value,
-        num_params=entry.trained.num_params if entry.trained else None,
+        num_params=deployed_params(entry if variant is not None else replace(entry, artifact=None)),
         family=architecture.family if architecture else None,
         efficient=architecture.efficient if architecture else None,
         resources={name: values[name] for name in RESOURCES},

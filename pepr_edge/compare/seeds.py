@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from pepr_edge.compare.model import Model, Side
 from pepr_edge.compare.record import LeftOut
-from pepr_edge.compare.runs import model_of
+from pepr_edge.compare.runs import model_of, no_better_than_chance
 from pepr_edge.run_dir.reader import Results, VariantState
 from pepr_edge.run_dir.variant_figures import seed_performances
 
@@ -46,7 +46,11 @@ def _side(results: Results, side: Side, name: str) -> Side:
     split = results.info.data.splits.get("train")
     images = split.images if split else None
     models = tuple(_models(entry, side.metric, images))
-    return replace(side, models=models, left_out=(*side.left_out, *others))
+    # Those of the side are about its other candidates, and about files, which are not compared here.
+    _, warnings = no_better_than_chance(results, side.metric, models)
+    if results.info.status != "finished":
+        warnings.insert(0, "not finished: a seed may be missing")
+    return replace(side, models=models, left_out=(*side.left_out, *others), warnings=tuple(warnings))
 
 
 def _models(entry: VariantState, metric: str, images: int | None) -> Iterator[Model]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -25,7 +26,8 @@ class DatasetSummary:
     groups whose images must stay in the same split; None without groups. `sizes_px` are width and height of
     the decoded images of a sample; `grey` is the number without colour, and `bad` has the messages for
     unreadable images of the sample. `task` is the kind of the task. `labelled` is the number of images;
-    0: the sum of the counts.
+    0: the sum of the counts. `train_counts` are those of the split "train" alone; ():
+    not counted.
     """
 
     name: str
@@ -41,6 +43,7 @@ class DatasetSummary:
     notes: tuple[str, ...]
     task: TaskKind = "multiclass"
     labelled: int = 0
+    train_counts: tuple[int, ...] = ()
 
     @property
     def total(self) -> int:
@@ -55,7 +58,7 @@ class DatasetSummary:
     @property
     def imbalance(self) -> float:
         """Images of the most frequent class per image of the rarest class."""
-        return max(self.class_counts) / max(1, min(self.class_counts))
+        return _imbalance(self.class_counts)
 
     @property
     def shorter_side_px(self) -> int:
@@ -64,13 +67,20 @@ class DatasetSummary:
 
     @property
     def facts(self) -> ImageFacts:
-        """What settings are chosen by."""
+        """What settings are chosen by. The labels of the test split are none of it."""
         return ImageFacts(
             train_images=self.images["train"],
             classes=len(self.labels),
             side_px=self.shorter_side_px,
-            imbalance=self.imbalance if self.task in ("binary", "multiclass") else None,
+            imbalance=_imbalance(self.train_counts or self.class_counts)
+            if self.task in ("binary", "multiclass")
+            else None,
         )
+
+
+def _imbalance(counts: Sequence[int]) -> float:
+    """Return the images of the most frequent class per image of the rarest."""
+    return max(counts) / max(1, min(counts))
 
 
 def summarise(settings: DataSettings) -> DatasetSummary:
@@ -83,6 +93,7 @@ def summarise(settings: DataSettings) -> DatasetSummary:
     """
     source = open_source(settings)
     splits = assign_splits(source, settings)
+    count_classes = task_of(source.kind).class_counts
     sizes_px = []
     grey = 0
     bad = []
@@ -98,7 +109,7 @@ def summarise(settings: DataSettings) -> DatasetSummary:
         name=source.name,
         format=source.format,
         labels=source.labels,
-        class_counts=tuple(task_of(source.kind).class_counts(source.targets, len(source.labels)).tolist()),
+        class_counts=tuple(count_classes(source.targets, len(source.labels)).tolist()),
         images={split: len(splits[split]) for split in SPLITS},
         given=tuple(source.given or ()),
         groups=None if source.groups is None else len(np.unique(source.groups)),
@@ -108,4 +119,5 @@ def summarise(settings: DataSettings) -> DatasetSummary:
         notes=tuple(problem.remedy for problem in source.problems),
         task=source.kind,
         labelled=len(source.targets),
+        train_counts=tuple(count_classes(source.targets[splits["train"]], len(source.labels)).tolist()),
     )

@@ -40,8 +40,8 @@ def convert(
         path: the file to write; it appears complete or not at all.
         images: model inputs for calibration, shape (n, channels, px, px), the same for all variants. A
             variant uses at most as many of them as its settings say.
-        accept: True if a file keeps the quality; used by int8_mixed. If None, its files must decide on
-            `images` as the float32 file does.
+        accept: True if a file keeps the quality; used by int8_mixed. If None, its files must decide on 99 %
+            of `images` as the float32 file does.
     Raises:
         ExportError: the variant cannot be made.
     """

@@ -86,8 +86,7 @@ class PreparedModel:
     def ranges(self, calibration: str, images: Images) -> Any:
         """Return a copy of the range of every tensor over the images; the quantiser changes what it is given.
 
-        The ranges are kept by the number of images: the images must be the first of the same set in every
-            call.
+        The ranges are kept by the number of images: these must be the first of the same set in every call.
         """
         key = (calibration, len(images))
         if key not in self._ranges:

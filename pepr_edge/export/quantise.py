@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -22,28 +21,24 @@ REMEDIES: dict[str, dict[str, Any]] = {
 }
 
 
-def static(
-    prepared: PreparedModel, path: Path, images: Images, settings: Quantise, keep: Collection[str] = ()
-) -> str:
+def static(prepared: PreparedModel, path: Path, images: Images, settings: Quantise) -> str:
     """Write the int8 form of a float32 ONNX file.
 
     If the quantiser fails on the graph, the next of REMEDIES is tried: all operators without weights stay
-        float32,
-    then each tensor has one range instead of one per channel.
+    float32, then each tensor has one range instead of one per channel.
 
     Args:
         prepared: the float32 file.
         path: the file to write.
         images: model inputs for calibration, shape (n, channels, px, px), n >= 1.
         settings: types, ranges and calibration.
-        keep: names of nodes that stay float32.
     Returns:
         The remedy that worked, one of REMEDIES; AS_ASKED if none was needed.
     Raises:
         ExportError: the quantiser fails on this graph with every remedy.
     """
     arguments = presets.arguments(settings.preset) if settings.preset else _arguments(settings)
-    arguments["nodes_to_exclude"] = [*prepared.size_nodes, *keep]
+    arguments["nodes_to_exclude"] = list(prepared.size_nodes)
     if not settings.grouped:
         arguments["nodes_to_exclude"] += prepared.grouped_convolutions
     first_fault: Exception | None = None

@@ -17,7 +17,7 @@ from pepr_edge.records import (
     RankingRow,
 )
 from pepr_edge.run_dir.reader import VariantState
-from pepr_edge.run_dir.variant_figures import performance, resources_used, seed_performances
+from pepr_edge.run_dir.variant_figures import deployed_params, performance, resources_used, seed_performances
 
 
 def row_of(
@@ -68,13 +68,6 @@ def row_of(
         **performances,
     )
     return _with_status(row, entry, metric, budgets, in_field)
-
-
-def deployed_params(entry: VariantState) -> int | None:
-    """Return the number of parameters of the deployed form; of the trained form if no other is recorded."""
-    if entry.artifact is not None and entry.artifact.form is not None:
-        return entry.artifact.form.deployed_params
-    return entry.trained.num_params if entry.trained else None
 
 
 def _estimate(entry: VariantState) -> CostEstimate | None:

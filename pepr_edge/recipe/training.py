@@ -30,8 +30,7 @@ class Train(Section):
     those that may be the best, each at most `max_repeats` times, see docs/concepts.md. `teacher` "best":
     candidates with fewer parameters than the best one are trained again, and learn from it.
 
-    Other keys that are
-    "auto" are set from the images when the run begins (recipe/settings.py).
+    Other keys that are "auto" are set from the images when the run begins (recipe/settings.py).
     """
 
     protocol: Literal["default", "paper"] = "default"

@@ -99,7 +99,7 @@ class Quantise(Section):
 class Auto(Section):
     """How autotuning tries a variant: lowest `order` first.
 
-    `rescue`: tried only as a fallback, if the fastest int8 variant loses quality. `providers`: the
+    `rescue`: tried only as a fallback, if a variant that was tried before loses quality. `providers`: the
     providers on which it is tried. On the CPU the processor needs at least one of the instruction sets in
     `needs`, if there are any, and none of those in `lacks`; other providers ignore both.
     """

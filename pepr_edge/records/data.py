@@ -143,8 +143,8 @@ class DataFacts(Record):
 class ImageFacts(Record):
     """What "auto" settings are chosen by. `side_px`: the median of the shorter sides of a sample.
 
-    `imbalance`: images of the most frequent class per image of the rarest; None if labels are no classes, and
-    in a run directory of version 0.1.
+    `imbalance`: training images of the most frequent class per one of the rarest; None if labels are no
+    classes, and in a run directory of version 0.1.
     """
 
     train_images: Count

@@ -98,6 +98,7 @@ class TrainResult(Versioned):
     is how the initial weights were assigned to the layers; empty from scratch, and in records of 0.1.0.
     `positive` is the class number of the positive of two classes in `performance`. `teacher` is what a
     student learnt from; its cost is not in `cost`, see `pepr_edge.scoring.fair_cost.charged`.
+    `stopped_early`: it has fewer epochs than the recipe, by its patience or because a search concluded it.
     """
 
     key: str
@@ -140,7 +141,8 @@ class TrainingState(Versioned):
     `cost` is the total so far, the `lost` work included. `state` is the file to resume from; None before the
     first epoch.
     `stopped_early`: patience ended the training, so it gets no more epochs.
-    `threads` is the number that the probe chose; None: as many as the engine gives.
+    `threads` is the number that the probe chose; None: as many as the engine gives. `teacher_sha256` is the
+    hash of the checkpoint that a student learns from.
     """
 
     key: str
@@ -158,6 +160,7 @@ class TrainingState(Versioned):
     lost: InterruptionLoss = InterruptionLoss()
     state: str | None = None
     state_sha256: Sha256 | None = None
+    teacher_sha256: Sha256 | None = None
 
 
 class CostProbe(Versioned):

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Set
 from contextlib import suppress
 from pathlib import Path
 
-from pepr_edge.errors import RunError
+from pepr_edge.errors import PeprError, RunError
 from pepr_edge.recipe import AUTO, Recipe
 from pepr_edge.recipe.settings import ResolvedTrain
 from pepr_edge.records import (
@@ -45,6 +45,7 @@ from pepr_edge.run_dir.layout import (
     SCREENING,
     SEARCH,
     TRAIN_RESULT,
+    TRAINING,
     repeat_folder,
     screening_folder,
 )
@@ -104,11 +105,26 @@ def current_repeats(
     for repeat in range(recipe.train.most_repeats):
         of_repeat = repeat_folder(folder, repeat)
         if (of_repeat / TRAIN_RESULT).is_file():
-            key = train_key(candidate, recipe, data, revisions, repeat=repeat)
+            teacher_sha256 = recorded_teacher(of_repeat)
+            key = train_key(candidate, recipe, data, revisions, repeat=repeat, teacher_sha256=teacher_sha256)
             trained = current_training(of_repeat, key, verify)
             if trained is not None:
                 trainings[repeat] = trained
     return trainings
+
+
+def recorded_teacher(folder: Path) -> str | None:
+    """Return the hash of the teacher's checkpoint of a stored training, finished or not; None without one.
+
+    Whether the teacher is still the same is for the stage that trains students to say.
+    """
+    try:
+        if (folder / TRAIN_RESULT).is_file():
+            teacher = read_record(folder / TRAIN_RESULT, TrainResult).teacher
+            return None if teacher is None else teacher.checkpoint_sha256
+        return read_record(folder / TRAINING, TrainingState).teacher_sha256
+    except PeprError:
+        return None
 
 
 def deployed(trainings: Iterable[TrainResult]) -> TrainResult | None:

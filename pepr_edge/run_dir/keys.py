@@ -125,7 +125,12 @@ def _without_defaults_of(defaults: Mapping[str, Any], dumped: dict[str, Any]) ->
 
 
 def seed_of(recipe: Recipe, repeat: int) -> int:
-    """Return the seed of a repeat of a training. Splits and the choice of images keep the recipe's seed."""
+    """Return the seed of a repeat of a training. Splits and the choice of images keep the recipe's seed.
+
+    A student has the seed of its training alone: they differ in the teacher, and not by chance.
+    """
+    if recipe.train.teacher is not None:
+        return recipe.seed
     return (recipe.seed + repeat) % 2**32
 
 
@@ -136,10 +141,12 @@ def train_key(
     revisions: Mapping[str, str] = STAGE_REVISIONS,
     *,
     repeat: int = 0,
+    teacher_sha256: str | None = None,
 ) -> str:
     """Return the key of a training. The content of the data is part of it, its place is not.
 
-    How often a training is repeated is no part of it either: each repeat is a training of its own seed.
+    How often a training is repeated is no part of it either: each repeat is a training of its own seed. That
+    of a student holds the hash of its teacher's checkpoint, `teacher_sha256`.
     """
     settings = [
         _data_settings(candidate, recipe),
@@ -154,9 +161,7 @@ def train_key(
     if data.kind not in ("binary", "multiclass"):
         settings.append(f"task {data.kind}")  # the loss and the choice of the best epoch
     if recipe.train.teacher is not None and repeat == STUDENT:
-        # The teacher follows from the candidates.
-        among = recipe.candidates.model_dump(mode="json", exclude={"weights_dir"})
-        settings.append(["student of", recipe.train.teacher, among])
+        settings.append(["student of", teacher_sha256])
     inputs = (_plain(candidate), _plain_data(data), settings)
     return stage_key("train", revision, *inputs, *_raised("data", revisions))
 

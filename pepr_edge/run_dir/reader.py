@@ -44,6 +44,7 @@ from pepr_edge.run_dir.current import (
     read_failure,
 )
 from pepr_edge.run_dir.keys import (
+    STUDENT,
     export_key,
     profile_key,
     step_cost_key,
@@ -178,7 +179,9 @@ class Results:
     def deployed_repeat(self, candidate: Candidate) -> int:
         """Return the number of the training that a candidate's exports are made from; 0 if none is there."""
         trained = self.exports(candidate)[0].trained
-        return 0 if trained is None else (trained.seed - self.recipe.seed) % 2**32
+        if trained is None:
+            return 0
+        return STUDENT if trained.teacher is not None else (trained.seed - self.recipe.seed) % 2**32
 
     def float32(self, candidate: Candidate) -> VariantState | None:
         """Return the plain float32 export of a candidate; None if the recipe makes none."""

@@ -83,3 +83,10 @@ def resources_used(entry: VariantState, images: int | None) -> ResourceUse:
         values |= of_profile
         methods |= its_methods
     return values, methods
+
+
+def deployed_params(entry: VariantState) -> int | None:
+    """Return the number of parameters of the deployed form; of the trained form if no other is recorded."""
+    if entry.artifact is not None and entry.artifact.form is not None:
+        return entry.artifact.form.deployed_params
+    return entry.trained.num_params if entry.trained else None

@@ -42,9 +42,11 @@ def make_job(
     """
     recipe = results.recipe
     folder = candidate_folder(results.folder, candidate)
+    key = train_key(candidate, recipe, results.info.data, repeat=repeat)
     if kind in AFTER_TRAINING:
         repeat = results.deployed_repeat(candidate)
-    key = train_key(candidate, recipe, results.info.data, repeat=repeat)
+        trained = results.exports(candidate)[0].trained
+        key = key if trained is None else trained.key
     if kind == "repeat":
         folder = repeat_folder(folder, repeat)
         recipe = recipe.model_copy(update={"seed": seed_of(recipe, repeat)})

@@ -47,9 +47,7 @@ def train_students(results: Results, files: CandidateFiles, engine: Engine, view
     if teacher is None:
         return
     waiting = [
-        candidate
-        for candidate in students(results, teacher)
-        if not is_trained(results, candidate, _trainings(results, candidate).get(STUDENT))
+        candidate for candidate in students(results, teacher) if not _has_learnt(results, candidate, teacher)
     ]
     if waiting:
         view.say(f"teacher: {teacher.candidate.id}, of {len(waiting)} smaller candidates")
@@ -58,12 +56,17 @@ def train_students(results: Results, files: CandidateFiles, engine: Engine, view
         data=str(files.images_of(teacher.candidate, results.recipe)),
         train_key=train_key(teacher.candidate, results.recipe, results.info.data),
     )
-    jobs = [
-        make_job(results, candidate, files, engine, "repeat", None, STUDENT).model_copy(
-            update={"teacher": learns_from}
+    jobs = []
+    for candidate in waiting:
+        key = train_key(
+            candidate,
+            results.recipe,
+            results.info.data,
+            repeat=STUDENT,
+            teacher_sha256=teacher.checkpoint_sha256,
         )
-        for candidate in waiting
-    ]
+        job = make_job(results, candidate, files, engine, "repeat", None, STUDENT)
+        jobs.append(job.model_copy(update={"teacher": learns_from, "train_key": key}))
     _run(results, jobs, engine, view)
 
 
@@ -81,6 +84,15 @@ def students(results: Results, teacher: TrainResult) -> list[Candidate]:
         if alone is not None and alone.num_params < teacher.num_params:
             smaller.append(candidate)
     return smaller
+
+
+def _has_learnt(results: Results, candidate: Candidate, teacher: TrainResult) -> bool:
+    """True if a student is trained, and by this teacher: another one may be the best by now."""
+    student = _trainings(results, candidate).get(STUDENT)
+    if student is None or student.teacher is None:
+        return False
+    is_same = student.teacher.checkpoint_sha256 == teacher.checkpoint_sha256
+    return is_same and is_trained(results, candidate, student)
 
 
 def _trainings(results: Results, candidate: Candidate) -> dict[int, TrainResult]:

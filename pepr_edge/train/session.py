@@ -130,6 +130,7 @@ class TrainingSession:
             stopped_early=trainer.stopped_early,
             cost=self.cost_tracker.cost,
             lost=self.lost,
+            teacher_sha256=self.job.teacher.trained.checkpoint_sha256 if self.job.teacher else None,
         )
 
 

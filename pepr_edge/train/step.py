@@ -19,7 +19,7 @@ PROBE_STEPS = 2  # in each pass, after one warm-up step
 # Trainings of fewer steps get a brief probe: a thorough one takes some 30 steps, more than it would save.
 BRIEF_BELOW_STEPS = 500
 PRUNE_RATIO = 3.0  # a probe ends if its first step takes this many times as long as the fastest step so far
-# Labels; of a student with the logits of its teacher.
+# The labels; for a student, the labels and its teacher's logits.
 Targets = torch.Tensor | tuple[torch.Tensor, torch.Tensor]
 Optimisers = Callable[[nn.Module], torch.optim.Optimizer]
 

@@ -64,7 +64,8 @@ class Trainer:
             data: its splits "train" and "val" are used.
             spec: how pixels become the input.
             settings: how to train.
-            metric: name of the performance on validation; the epoch with the highest is kept.
+            metric: name of the performance on validation; the epoch with the highest is kept, of the last
+                quarter once the training reaches it.
             seed: for dropout, the order of the images and their augmentation.
             teacher_logits: a teacher's, of all training images, which a student learns from; shape
                 (n, classes).

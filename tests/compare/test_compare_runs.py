@@ -11,8 +11,10 @@ from compare_runs import ARCHITECTURES, Made, spread
 from compare_sides import read
 
 from pepr_edge import compare
+from pepr_edge.compare import differences
 from pepr_edge.errors import ScoreError
 from pepr_edge.records import RunInfo
+from pepr_edge.run_dir.reader import load
 from pepr_edge.run_dir.store import read_record, write_record
 from pepr_edge.scoring import metrics
 
@@ -134,6 +136,12 @@ def test_a_fraction_of_the_data_asks_whether_more_data_pays(tmp_path: Path) -> N
             "with B's way (train.epochs) instead of A's",
         ),
         (Made(), Made(), "Do A and B differ?", "with B instead of A"),
+        (
+            Made(weights="pretrained", files=("a" * 64,)),
+            Made(weights="pretrained", files=("b" * 64,)),
+            "Does B's way pay off?",
+            "with B's way (candidates.weights) instead of A's",
+        ),
     ],
 )
 def test_the_differences_decide_the_question(
@@ -314,3 +322,28 @@ def test_a_metric_that_was_not_recorded_comes_from_the_predictions(tmp_path: Pat
             assert one.performance == metrics.metric(metric)(
                 made["test"], made["test_labels"].astype(np.int64)
             )
+
+
+def test_the_same_words_about_other_weights_are_a_difference(tmp_path: Path) -> None:
+    """Which candidates began from scratch counts, not how many; candidates of one run alone do not."""
+    names = dict.fromkeys(compare_runs.ARCHITECTURES[:3], 0.8)
+    x, y = "a" * 64, "b" * 64
+    begun = {
+        "a": Made(weights="auto", begun=("scratch", "pretrained", "pretrained"), files=(None, x, x)),
+        "b": Made(weights="auto", begun=("pretrained", "scratch", "pretrained"), files=(x, None, x)),
+        "c": Made(weights="auto", begun=("pretrained", "pretrained"), files=(x, y)),
+        "d": Made(weights="auto", begun=("pretrained",), files=(x, y, y)),
+    }
+    results = {
+        name: load(
+            compare_runs.run(tmp_path / name, dict(list(names.items())[: 2 if name == "c" else 3]), made)
+        )
+        for name, made in begun.items()
+    }
+    (found,) = differences.differences(results["a"], results["b"])
+    assert (found.key, found.a, found.b) == (
+        "candidates.weights",
+        "1 of 3 from scratch, the others pretrained (mobilenetv2_050@64 scratch and dla46_c@64 aaaaaaaa)",
+        "1 of 3 from scratch, the others pretrained (mobilenetv2_050@64 aaaaaaaa and dla46_c@64 scratch)",
+    )
+    assert list(differences.differences(results["c"], results["d"])) == []

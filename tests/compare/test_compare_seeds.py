@@ -76,3 +76,15 @@ def test_seeds_count_as_one_model_beside_other_architectures(tmp_path: Path) -> 
     b = compare_runs.run(tmp_path / "b", spread(0.7, count=2), Made(fraction=0.5, repeats=(0.5,)))
     _, pairs = read(a, b)
     assert [model.name for model in pairs.a] == ["mobilenetv2_050@64", "dla46_c@64"]
+
+
+def test_the_warnings_are_about_the_seeds(tmp_path: Path) -> None:
+    """What was said of the other candidates, and of files, does not concern them."""
+    a = compare_runs.run(tmp_path / "a", spread(0.3, count=1), Made(repeats=(0.9, 0.9)))
+    others = {**spread(0.9, count=1), "resnet18d": 0.3}
+    b = compare_runs.run(tmp_path / "b", others, Made(repeats=(0.9, 0.9)))
+    inputs, _ = read(a, b)
+    assert inputs.seeds_of == "mobilenetv2_050@64"
+    (warning,) = inputs.a.warnings
+    assert warning.startswith("1 of 3 models are no better than")
+    assert inputs.b.warnings == ()

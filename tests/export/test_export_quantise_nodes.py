@@ -72,12 +72,6 @@ def test_grouped_convolutions_can_stay_float32(separable: PreparedModel, tmp_pat
     assert "pointwise_quantized" in graph.stored
 
 
-def test_nodes_can_be_kept(separable: PreparedModel, tmp_path: Path) -> None:
-    static(separable, tmp_path / "int8.onnx", tiny_nets.IMAGES, Quantise(), keep=["first_conv", "gemm"])
-    stored = read(tmp_path / "int8.onnx").stored
-    assert {"first", "head", "depthwise_quantized"} <= set(stored)
-
-
 def test_one_calibration_serves_all_variants(
     separable: PreparedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

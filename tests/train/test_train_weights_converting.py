@@ -168,6 +168,15 @@ def test_weights_are_fetched_once(shelf: Shelf, tmp_path: Path) -> None:
     assert shelf.looks == 1
 
 
+def test_a_file_that_was_cut_short_is_fetched_again(shelf: Shelf, tmp_path: Path) -> None:
+    fetch([NAME], tmp_path / "stick")
+    path = tmp_path / "stick" / f"{NAME}.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 3])
+    (again,) = fetch([NAME], tmp_path / "stick")
+    assert (again.status, again.size_bytes) == ("fetched", len(whole))
+
+
 def test_offline_the_cache_is_fetched_and_the_rest_named(shelf: Shelf, tmp_path: Path) -> None:
     shelf.put("test_resnet.in1k")
     shelf.fault = "huggingface.co cannot be reached: its name is not found"

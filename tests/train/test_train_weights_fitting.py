@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,7 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from pepr_edge.train.weights.fitting import Fitted, Layers, Misfit, by_names, by_order, without_prefixes
+from pepr_edge.train.weights.fitting import (
+    Fitted,
+    Layers,
+    Misfit,
+    by_names,
+    by_order,
+    copies,
+    without_prefixes,
+)
 from pepr_edge.train.weights.order import order_fault
 
 StateDict = dict[str, torch.Tensor]
@@ -97,6 +106,41 @@ def test_of_two_copies_the_wanted_one_is_taken(averaged: bool) -> None:
     file |= {f"model_ema.module.{name}": value + 1 for name, value in state.items()}
     found = named(by_names(file, layers(), averaged)).tensors
     assert torch.equal(found["head.bias"], state["head.bias"] + averaged)
+
+
+@pytest.mark.parametrize("averaged", [False, True])
+@pytest.mark.parametrize("lacks", ["num_batches_tracked", "head"])
+def test_a_copy_with_fewer_tensors_is_taken_if_it_is_the_wanted_one(averaged: bool, lacks: str) -> None:
+    """What the model does not need does not decide between two copies."""
+    state = trained()
+    average = {name: value + 1 for name, value in state.items()}
+    fewer = {name: value for name, value in (average if averaged else state).items() if lacks not in name}
+    file = {f"net.{name}": value for name, value in (state if averaged else fewer).items()}
+    file |= {f"net_ema.{name}": value for name, value in (fewer if averaged else average).items()}
+    found = named(by_names(file, layers(), averaged)).tensors
+    assert torch.equal(found["stem.weight"], (average if averaged else state)["stem.weight"])
+
+
+def test_copies_that_differ_are_named() -> None:
+    state = trained()
+    other = {name: value + 1 for name, value in state.items()}
+    both = {f"teacher.{name}": value for name, value in state.items()}
+    both |= {f"student.{name}": value for name, value in other.items()}
+    assert copies(both, layers(), averaged=False) == ["teacher", "student"]
+    alike = {f"{part}.{name}": value for part in ("teacher", "student") for name, value in state.items()}
+    assert copies(alike, layers(), averaged=False) == []
+    beside = {**state, **{f"teacher.{name}": value for name, value in other.items()}}
+    assert copies(beside, layers(), averaged=False) == []
+
+
+@pytest.mark.parametrize("convert", [lambda value: (value * 100).to(torch.int8), lambda value: value > 0.5])
+def test_whole_numbers_are_no_weights(convert: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    file = {name: convert(value) for name, value in trained().items()}
+    found = by_names(file, layers())
+    assert isinstance(found, Misfit)
+    assert "of another shape or type" in found.text()
+    refused = by_order({f"x.{name}": value for name, value in file.items()}, layers())
+    assert isinstance(refused, str)
 
 
 def test_missing_counters_begin_at_zero() -> None:

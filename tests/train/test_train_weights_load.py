@@ -90,6 +90,40 @@ def test_grey_weights_give_the_same_answers_for_grey_images_in_three_channels(we
     torch.testing.assert_close(actual, expected)
 
 
+@pytest.mark.parametrize("kept", ["weight", "bias"])
+def test_half_a_classifier_is_not_loaded(weights_file: Write, kept: str) -> None:
+    """Its other half would be random."""
+    state = other(num_classes=2)
+    del state[f"classifier.{'bias' if kept == 'weight' else 'weight'}"]
+    path = weights_file(state, ".pth")
+    loaded, _ = create_with_weights(candidate(in_channels=3), path)
+    assert not torch.equal(loaded.state_dict()[f"classifier.{kept}"], state[f"classifier.{kept}"])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda key, value: torch.zeros_like(value), "all weights are zero"),
+        (lambda key, value: -value - 1 if key.endswith("running_var") else value, "negative variance"),
+    ],
+)
+def test_numbers_that_no_training_gives_are_refused(weights_file: Write, change: Any, words: str) -> None:
+    state = {key: change(key, value) for key, value in other().items()}
+    with pytest.raises(ModelError, match=words):
+        create_with_weights(candidate(), weights_file(state, ".safetensors"))
+
+
+def test_a_file_that_was_imported_for_another_architecture_is_refused(tmp_path: Path) -> None:
+    """Its shapes may be the same, and the padding another."""
+    path = tmp_path / "w.safetensors"
+    metadata = {"made_by": "pepr_edge", "architecture": "test_efficientnet_gn.r160_in1k"}
+    save_file(other(), path, metadata)
+    with pytest.raises(ModelError, match=r"imported for test_efficientnet_gn.+--architecture test_eff"):
+        create_with_weights(candidate(), path)
+    save_file(other(), path, {**metadata, "architecture": f"{NAME}.r160_in1k"})
+    create_with_weights(candidate(), path)
+
+
 def test_weights_for_four_channels_are_refused(weights_file: Write) -> None:
     with pytest.raises(ModelError, match="first layer is for 4 channels, expected 1 or 3"):
         create_with_weights(candidate(in_channels=3), weights_file(other(in_chans=4), ".pth"))

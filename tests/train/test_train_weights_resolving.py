@@ -107,7 +107,10 @@ def test_auto_looks_into_folder_cache_and_hub_in_this_order(world: World) -> Non
         licence="apache-2.0",
         interpolation="bicubic",
     )
-    assert found["dla46x_c@64"].record.reason == "dla46x_c.in1k: the hub has no such weights"
+    assert found["dla46x_c@64"].record.reason == (
+        "weights_dir has no .safetensors, .pth or .pt file of its name; "
+        "dla46x_c.in1k: the hub has no such weights"
+    )
     assert found[f"{A}@64"].path == world.folder / "own" / f"{A}.safetensors"
     assert found["dla46x_c@64"].path is None
     assert world.looks == 1
@@ -177,6 +180,25 @@ def test_weights_for_one_size_are_taken_at_this_size_only(world: World) -> None:
     assert "256 px" in found[f"{ONLY_256}@128"].record.reason
     with pytest.raises(ModelError, match="256 px"):
         resolve_weights(candidates(ONLY_256, weights="pretrained"), {})
+
+
+def test_weights_for_one_size_are_taken_when_a_run_changes_to_this_size(world: World) -> None:
+    world.put("cache", timm_name(ONLY_256))
+    before = resolve_weights(candidates(ONLY_256, image_size_px=(128,)), {})
+    after = resolve_weights(candidates(ONLY_256, image_size_px=(256,)), records(before))
+    assert kinds(after) == {f"{ONLY_256}@256": ("pretrained", "cache")}
+
+
+def test_a_file_that_changed_on_the_hub_does_not_replace_what_a_run_began_with(world: World) -> None:
+    """The training compares the hash, and says that it is another file."""
+    world.fault = None
+    world.on_hub = {timm_name(A)}
+    before = resolve_weights(candidates(A), {})
+    begun = before[f"{A}@64"].record.model_copy(update={"sha256": "0" * 64})
+    shutil.rmtree(world.folder / "cache")
+    after = resolve_weights(candidates(A), {f"{A}@64": begun})[f"{A}@64"]
+    assert after.record == begun
+    assert after.path is not None
 
 
 def test_an_architecture_without_weights_is_trained_from_scratch(world: World) -> None:
@@ -281,6 +303,11 @@ def test_one_line_says_what_the_candidates_begin_with(world: World) -> None:
     line = weights_line(mixed, candidates(A, B))
     assert line == (
         f"initial weights: 1 of 2 candidates pretrained (1 from the cache); 1 from scratch ({B}@64): {GONE}"
+    )
+    both = records(resolve_weights(candidates(B, "resnet33ts_none"), {}))
+    assert weights_line(both, candidates(B, "resnet33ts_none")) == (
+        f"initial weights: 1 from scratch ({B}@64): {GONE}; "
+        f"1 from scratch (resnet33ts_none@64): {NOT_OFFERED}"
     )
     assert weights_line(offline, candidates(A, B, weights="scratch")) is None
     assert weights_line(offline, candidates(A, B, weights="mine.pth")) is None

@@ -16,6 +16,7 @@ from pepr_edge.run_dir.store import sha256_file, write_bytes
 from pepr_edge.train.models import build
 from pepr_edge.train.weights import hub
 from pepr_edge.train.weights.finding import (
+    ARCHITECTURE_KEY,
     LICENCE_KEY,
     MADE_BY,
     NAME_KEY,
@@ -100,7 +101,7 @@ def import_weights(
     notes = list(fitted.notes)
     if file.averaged and not averaged:
         notes.append("the file holds averaged weights, too: --ema takes them")
-    metadata = {"format": "pt", MADE_BY: "pepr_edge", "architecture": architecture}
+    metadata = {"format": "pt", MADE_BY: "pepr_edge", ARCHITECTURE_KEY: architecture}
     if origin is not None:
         metadata |= {NAME_KEY: origin.name, LICENCE_KEY: origin.licence}
     tensors = {name: value.contiguous().clone() for name, value in fitted.tensors.items()}
@@ -122,6 +123,15 @@ def _length(fitted: Fitted, names: Sequence[str], axis: int) -> int | None:
     """Return the length of an axis of the first of these tensors that has it; None without any."""
     shapes = [fitted.tensors[name].shape for name in names if name in fitted.tensors]
     return next((shape[axis] for shape in shapes if len(shape) > axis), None)
+
+
+def _is_whole(path: Path) -> bool:
+    """True for a safetensors file that is as long as its header says."""
+    try:
+        with safetensors.safe_open(path, "pt"):
+            return True
+    except (safetensors.SafetensorError, OSError):
+        return False
 
 
 def _is_ours(path: Path) -> bool:
@@ -160,7 +170,7 @@ def _fetched(architecture: str, folder: Path, force: bool, connection: hub.Conne
     if pretrained is None:
         return FetchedWeights(architecture, "failed", reason=NOT_OFFERED)
     path = folder / f"{architecture}{SUFFIXES[0]}"
-    is_there = file_notes(path).name == pretrained.name
+    is_there = file_notes(path).name == pretrained.name and _is_whole(path)
     try:
         if not is_there:
             source = in_cache(pretrained) or connection.download(pretrained)

@@ -26,6 +26,7 @@ MAX_HEADER_BYTES = 32 * MIB
 MADE_BY = "made_by"
 NAME_KEY = "pretrained_name"
 LICENCE_KEY = "licence"
+ARCHITECTURE_KEY = "architecture"
 NOT_OFFERED = "timm has no pretrained weights for it"
 
 
@@ -33,12 +34,13 @@ NOT_OFFERED = "timm has no pretrained weights for it"
 class FileNotes:
     """What `pepr-edge weights` wrote into a file: timm's name of the weights, and their licence.
 
-    `is_ours`: it wrote the file.
+    `is_ours`: it wrote the file. `architecture`: that it was written for.
     """
 
     is_ours: bool = False
     name: str = ""
     licence: str = ""
+    architecture: str = ""
 
 
 def pretrained_of(architecture: str) -> Pretrained | None:
@@ -127,7 +129,12 @@ def file_notes(path: Path) -> FileNotes:
                 return FileNotes()
             metadata = json_document(file.read(length))["__metadata__"]
         is_ours = bool(metadata[MADE_BY] == "pepr_edge")
-        return FileNotes(is_ours, _note(metadata.get(NAME_KEY)), _note(metadata.get(LICENCE_KEY)))
+        return FileNotes(
+            is_ours,
+            _note(metadata.get(NAME_KEY)),
+            _note(metadata.get(LICENCE_KEY)),
+            _note(metadata.get(ARCHITECTURE_KEY)) if is_ours else "",
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return FileNotes()
 

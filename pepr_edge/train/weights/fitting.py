@@ -15,7 +15,7 @@ import torch
 
 from pepr_edge.records import WeightsMatch
 from pepr_edge.train.weights.order import order_fault
-from pepr_edge.train.weights.reading import StateDict, is_averaged
+from pepr_edge.train.weights.reading import StateDict, is_averaged, same
 from pepr_edge.untrusted.shown import shown
 
 COUNTER = "num_batches_tracked"
@@ -64,7 +64,8 @@ class Misfit:
     """Why a file does not fit an architecture, by names.
 
     `missing` are tensors of the architecture that the file lacks, `unknown` those of the file that the
-    architecture lacks, `other_shape` those of both whose shapes differ; `fitting` counts the others.
+    architecture lacks, `other_shape` those of both whose shapes differ, or that are whole numbers in the file
+    alone; `fitting` counts the others.
     `is_smaller_network`: the file lacks only the last blocks of stages, as a network with fewer blocks does.
     """
 
@@ -91,7 +92,7 @@ class Misfit:
         """Return the faults in a clause."""
         parts = [f"{self.fitting} tensors fit"]
         counted = (
-            (self.other_shape, "of another shape"),
+            (self.other_shape, "of another shape or type"),
             (self.missing, "missing"),
             (self.unknown, "unknown"),
         )
@@ -147,9 +148,10 @@ def by_order(file: StateDict, layers: Layers) -> Fitted | str:
     pairs = list(zip(own_names, values, strict=True))
     for own_name, name in pairs:
         if not fits(values[name], own_name, layers):
-            expected = list(layers.tensors[own_name].shape)
+            own = layers.tensors[own_name]
+            found = f"{list(values[name].shape)} {values[name].dtype}"
             return (
-                f"{shown(name)} is {list(values[name].shape)}, expected {expected} of {own_name} in its place"
+                f"{shown(name)} is {found}, expected {list(own.shape)} {own.dtype} of {own_name} in its place"
             )
     shapes = {own_name: tuple(layers.tensors[own_name].shape) for own_name in own_names}
     fault = order_fault(pairs, shapes)
@@ -167,8 +169,14 @@ def _counters(file: StateDict, layers: Layers) -> StateDict:
 
 
 def fits(value: torch.Tensor, name: str, layers: Layers) -> bool:
-    """True if a tensor has the shape of the layer, but for channels, classes and axes of length 1."""
-    expected = layers.tensors[name].shape
+    """True if a tensor has the shape of the layer, but for channels, classes and axes of length 1.
+
+    Whole numbers are no weights: they would be those of a quantised model, or a mask.
+    """
+    own = layers.tensors[name]
+    if own.is_floating_point() and not value.is_floating_point():
+        return False
+    expected = own.shape
     if value.shape == expected or _without_ones(value.shape) == _without_ones(expected):
         return True
     if len(value.shape) != len(expected):
@@ -250,26 +258,59 @@ def _without_wrapping(file: StateDict, layers: Layers) -> StateDict:
 
 
 def _prefix(named: StateDict, layers: Layers, averaged: bool) -> str:
-    """Return the prefix under which most of the architecture's tensors are.
+    """Return the prefix under which most of the tensors are that the architecture needs.
 
-    Of several with as many it is the averaged one if that is wanted, else one that is not; then the shortest.
+    Of several with as many it is the averaged one if that is wanted, else one that is not; then the one with
+    most tensors, then the shortest. If the averaged one is wanted, no other is taken.
     """
+    needed = Counter(_prefixes(named, layers, needed=True))
     counts = Counter(_prefixes(named, layers))
+    if averaged and any(is_averaged(prefix) for prefix in counts):
+        counts = Counter({prefix: count for prefix, count in counts.items() if is_averaged(prefix)})
     if not counts:
         return ""
 
-    def precedence(prefix: str) -> tuple[int, bool, int]:
-        return counts[prefix], is_averaged(prefix) == averaged, -len(prefix)
+    def precedence(prefix: str) -> tuple[int, bool, int, int]:
+        return needed[prefix], is_averaged(prefix) == averaged, counts[prefix], -len(prefix)
 
     return max(counts, key=precedence)
 
 
-def _prefixes(named: StateDict, layers: Layers) -> Iterator[str]:
-    """Yield what stands before a name of the architecture, for each tensor and each such name."""
+def copies(file: StateDict, layers: Layers, averaged: bool) -> list[str]:
+    """Return the prefixes of several models in a file of which none can be preferred, as teacher and student.
+
+    None, if the model itself has no prefix, or if all are the same.
+    """
+    named = _without_wrapping(file, layers)
+    whole = sum(_is_needed(name, layers) for name in layers.tensors)
+    needed = Counter(_prefixes(named, layers, needed=True))
+    found = [prefix for prefix, count in needed.items() if count == whole and is_averaged(prefix) == averaged]
+    if len(found) < 2 or "" in found or _are_alike(named, layers, found):
+        return []
+    return [prefix.rstrip(".") for prefix in found]
+
+
+def _are_alike(named: StateDict, layers: Layers, prefixes: Sequence[str]) -> bool:
+    """True if the needed tensors under all prefixes are the same."""
+    first = prefixes[0]
+    return all(
+        same(named[prefix + name], named[first + name])
+        for prefix in prefixes[1:]
+        for name in layers.tensors
+        if _is_needed(name, layers)
+    )
+
+
+def _prefixes(named: StateDict, layers: Layers, needed: bool = False) -> Iterator[str]:
+    """Yield what stands before a name of the architecture, for each tensor and each such name.
+
+    `needed`: only of those that a file must hold.
+    """
     for name in named:
         parts = name.split(".")
         for start in range(len(parts)):
-            if ".".join(parts[start:]) in layers.tensors:
+            own = ".".join(parts[start:])
+            if own in layers.tensors and (not needed or _is_needed(own, layers)):
                 yield "".join(f"{part}." for part in parts[:start])
 
 

@@ -16,6 +16,7 @@ from torch import nn
 
 from pepr_edge.errors import ModelError
 from pepr_edge.records import WeightsMatch
+from pepr_edge.train.weights.finding import file_notes
 from pepr_edge.train.weights.fitting import (
     COUNTER,
     Fitted,
@@ -23,12 +24,14 @@ from pepr_edge.train.weights.fitting import (
     Misfit,
     by_names,
     by_order,
+    copies,
     without_prefixes,
 )
 from pepr_edge.train.weights.reading import StateDict, WeightsFile, read_weights
 from pepr_edge.untrusted.shown import shown
 
 RGB = 3
+VARIANCE = ".running_var"
 
 
 class Template(NamedTuple):
@@ -56,17 +59,28 @@ def load_weights(model: nn.Module, template: Template, channels: int, path: Path
     """
     layers = layers_of(model)
     fitted = fit(read_weights(path), layers, template, path)
+    takes_head = _has_own_head(fitted, layers)
     tensors = {}
     for name, value in fitted.tensors.items():
         own = layers.tensors[name]
+        if layers.in_head(name) and not takes_head:
+            continue
         if value.shape == own.shape:
             tensors[name] = value
         elif layers.is_first(name):
-            tensors[name] = _in_channels(value, own, channels, path)
+            tensors[name] = _in_channels(value, own, channels)
     left = model.load_state_dict(tensors, strict=False)
     assert not left.unexpected_keys
     assert all(layers.in_head(name) for name in left.missing_keys), left.missing_keys
     return fitted.match
+
+
+def _has_own_head(fitted: Fitted, layers: Layers) -> bool:
+    """True if a file has the whole classifier, of as many classes: a part of one is of no use."""
+    own = {name: value for name, value in layers.tensors.items() if layers.in_head(name)}
+    return all(
+        name in fitted.tensors and fitted.tensors[name].shape == value.shape for name, value in own.items()
+    )
 
 
 def layers_of(model: nn.Module) -> Layers:
@@ -79,19 +93,61 @@ def fit(file: WeightsFile, layers: Layers, template: Template, path: Path, avera
     """Assign the tensors of a file: by name, by timm's conversion of older names, or by order and shape.
 
     Raises:
-        ModelError: none of them fits, or one holds a number that is not finite.
+        ModelError: none of them fits, it was written for another architecture, or its numbers are not those
+            of a trained model.
     """
+    made_for = file_notes(path).architecture
+    if made_for and _base(made_for) != _base(template.name):
+        raise ModelError(
+            f"{path}: these weights were imported for {made_for}, expected {template.name}. Import the "
+            f"original file again, with --architecture {_base(template.name)}."
+        )
     fitted = _assigned(file, layers, template, path, averaged)
+    _check_numbers(fitted, path)
+    for name, value in fitted.tensors.items():
+        if layers.is_first(name):
+            _check_channels(value, layers.tensors[name], path)
+    return fitted
+
+
+def _base(architecture: str) -> str:
+    """Return timm's name of an architecture without that of its weights."""
+    return architecture.partition(".")[0]
+
+
+def _check_numbers(fitted: Fitted, path: Path) -> None:
+    """Refuse what no training gives, as a damaged file has it."""
     for name, value in fitted.tensors.items():
         if not torch.isfinite(value).all():
             raise ModelError(
                 f"{path}: {shown(name)} holds a number that is not finite, so the model could give no "
                 "answer. Give a file of a training that went well."
             )
-    return fitted
+        if name.endswith(VARIANCE) and bool((value < 0).any()):
+            raise ModelError(f"{path}: {shown(name)} holds a negative variance. Fetch or copy it again.")
+    weights = [value for value in fitted.tensors.values() if value.ndim > 1]
+    if weights and not any(bool(value.any()) for value in weights):
+        raise ModelError(f"{path}: all weights are zero. Fetch or copy the file again.")
+
+
+def _check_channels(value: torch.Tensor, own: torch.Tensor, path: Path) -> None:
+    """Refuse a first layer for images that are neither grey nor colour."""
+    found = value.shape[1]
+    expected = own.shape[1]
+    if found not in (expected, RGB * expected) and found * RGB != expected:
+        raise ModelError(
+            f"{path}: the first layer is for {found} channels, expected 1 or 3. "
+            "Give weights that were trained on grey or colour images."
+        )
 
 
 def _assigned(file: WeightsFile, layers: Layers, template: Template, path: Path, averaged: bool) -> Fitted:
+    several = copies(file.tensors, layers, averaged)
+    if several:
+        raise ModelError(
+            f"{path}: holds several models of {template.name}: {', '.join(shown(name) for name in several)}. "
+            "Save a file of the one that you want."
+        )
     named = by_names(file.tensors, layers, averaged)
     if isinstance(named, Fitted):
         return named
@@ -158,7 +214,7 @@ def _recorded_loads() -> Iterator[list[str]]:
         nn.Module.load_state_dict = original  # type: ignore[method-assign]
 
 
-def _in_channels(value: torch.Tensor, own: torch.Tensor, channels: int, path: Path) -> torch.Tensor:
+def _in_channels(value: torch.Tensor, own: torch.Tensor, channels: int) -> torch.Tensor:
     """Return the weights of a first layer for images of other channels.
 
     Grey images are as three equal channels, so the weights of the three are added (timm's rule). The weights
@@ -166,15 +222,7 @@ def _in_channels(value: torch.Tensor, own: torch.Tensor, channels: int, path: Pa
     """
     if channels == RGB and value.shape[1] * RGB == own.shape[1]:
         return value.repeat(1, RGB, 1, 1) / RGB
-    try:
-        adapted: torch.Tensor = adapt_input_conv(channels, value)
-    except (NotImplementedError, RuntimeError, AssertionError, ValueError):
-        adapted = value
-    if adapted.shape != own.shape:
-        raise ModelError(
-            f"{path}: the first layer is for {value.shape[1]} channels, expected 1 or 3. "
-            "Give weights that were trained on grey or colour images."
-        )
+    adapted: torch.Tensor = adapt_input_conv(channels, value)
     return adapted
 
 

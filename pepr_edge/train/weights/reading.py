@@ -23,12 +23,24 @@ from pepr_edge.untrusted.shown import first_line, shown
 StateDict = dict[str, torch.Tensor]
 
 # Keys under which training scripts keep the tensors, the usual ones first.
-WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "net", "network", "params", "weights")
+WRAPPERS = (
+    "state_dict",
+    "model_state_dict",
+    "model",
+    "module",
+    "net",
+    "network",
+    "params",
+    "weights",
+    "shadow",
+)
 # Keys of their average over the training (exponential moving average).
 AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "params_ema", "ema")
 MAX_NESTED = 4
 NAMESPACE = "argparse.Namespace"
 MAX_NAMED = 3
+# PyTorch's words for whatever it cannot read, which go on with advice to run the file's code.
+OF_NO_FORMAT = "Weights only load failed"
 # What safetensors says of a header or of tensors that go on behind the end of the file.
 CUT_SAFETENSORS = ("incomplete metadata", "invalid header length", "header too small")
 # torch.save writes a zip archive, whose table of contents is at its end.
@@ -67,14 +79,11 @@ def read_weights(path: Path, averaged: bool = False) -> WeightsFile:
     """
     if not is_file(path):
         kind = "not a file" if exists(path) else "no such weights file"
-        raise ModelError(
-            f'{shown(str(path))}: {kind}. candidates.weights is "auto", "pretrained", "scratch" or the path '
-            "of a weights file."
-        )
+        raise ModelError(f"{shown(str(path))}: {kind}. Give the path of a weights file.")
     document, ordered = _document(path)
-    average = _average(document)
-    state = _unwrapped(average if averaged and average is not None else document)
-    if not isinstance(state, dict) or not _holds_tensors(state):
+    average = _average(document, path)
+    state = average if averaged and average is not None else _state_dict(document, path)
+    if state is None:
         if average is not None:
             raise ModelError(
                 f"{path}: holds only averaged weights. Take them: pepr-edge weights import --ema."
@@ -100,11 +109,30 @@ def _document(path: Path) -> tuple[Any, bool]:
         if _is_safetensors(start):
             return load_file(path), False
         check_zip(path)
+        _check_sums(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # notes on old formats
             return torch.load(path, map_location="cpu", weights_only=True), True
+    except ModelError:
+        raise
     except Exception as fault:  # a damaged pickle fails in many ways: assertions, indices, memory
         raise ModelError(f"{path}: {_reason(path, fault)}") from None
+
+
+def _check_sums(path: Path) -> None:
+    """Compare the content of a zip archive with its checksums, which PyTorch does not.
+
+    Raises:
+        ModelError: it was changed since it was written.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise ModelError(
+            f"{path}: damaged: {shown(damaged)} in it is not what was written. Fetch or copy it again."
+        )
 
 
 def _is_safetensors(start: bytes) -> bool:
@@ -126,8 +154,9 @@ def _reason(path: Path, fault: BaseException) -> str:
             f"holds an {NAMESPACE} beside the tensors, which is not read. Convert the file safely, without "
             'running code of it: python -c "import argparse, torch; '
             "torch.serialization.add_safe_globals([argparse.Namespace]); "
-            f"d = torch.load('{shown(path.name)}', map_location='cpu', weights_only=True); "
-            "torch.save(d.get('state_dict', d.get('model')), 'weights.pth')\""
+            "d = torch.load('FILE', map_location='cpu', weights_only=True); "
+            "torch.save({k: v for k, v in d.items() if not isinstance(v, argparse.Namespace)}, "
+            "'weights.pth')\""
         )
     if classes:
         named = ", ".join(shown(name) for name in classes[:MAX_NAMED])
@@ -137,10 +166,11 @@ def _reason(path: Path, fault: BaseException) -> str:
             f"was made, and if you trust it: {save}"
         )
     if _is_cut(path, fault):
-        return "cut short: the end of the file is missing or damaged. Fetch or copy it again."
-    return (
-        f"not a weights file ({_known(path) or first_line(fault)}), expected safetensors, or a file of {save}"
-    )
+        return "cut short, or damaged: its end is not where its beginning says. Fetch or copy it again."
+    kind = _known(path) or first_line(fault)
+    if OF_NO_FORMAT in kind:
+        kind = "of no format that PyTorch reads"
+    return f"not a weights file ({kind}), expected safetensors, or a file of {save}"
 
 
 def _is_cut(path: Path, fault: BaseException) -> bool:
@@ -183,23 +213,53 @@ def is_averaged(name: str) -> bool:
     return any("ema" in part.split("_") for part in name.split("."))
 
 
-def _average(document: Any) -> Any:
+def _average(document: Any, path: Path, depth: int = MAX_NESTED) -> StateDict | None:
     """Return the averaged weights of a training checkpoint; None if it has none under a key of their own."""
+    if not isinstance(document, dict) or depth == 0:
+        return None
+    for key in AVERAGED:
+        state = _state_dict(document.get(key), path)
+        if state is not None:
+            return state
+    inner = (_average(document.get(key), path, depth - 1) for key in WRAPPERS)
+    return next((state for state in inner if state is not None), None)
+
+
+def _state_dict(document: Any, path: Path, depth: int = MAX_NESTED) -> StateDict | None:
+    """Return the dict of tensors in a training checkpoint; None if it has none.
+
+    Raises:
+        ModelError: it has several, which differ.
+    """
     if not isinstance(document, dict):
         return None
-    return next((document[key] for key in AVERAGED if isinstance(document.get(key), dict)), None)
+    if _holds_tensors(document):
+        return document
+    if depth == 0:
+        return None
+    inner = {key: _state_dict(document.get(key), path, depth - 1) for key in WRAPPERS}
+    found = {key: state for key, state in inner.items() if state is not None}
+    if len(found) > 1 and not _are_equal(list(found.values())):
+        raise ModelError(
+            f"{path}: holds several models, under {' and '.join(map(repr, found))}. Save the one that you "
+            "want: torch.save(checkpoint[KEY], 'weights.pth')."
+        )
+    return next(iter(found.values()), None)
 
 
-def _unwrapped(document: Any) -> Any:
-    """Return the dict of tensors in a training checkpoint."""
-    for _ in range(MAX_NESTED):
-        if not isinstance(document, dict):
-            break
-        inner = [document[key] for key in WRAPPERS if isinstance(document.get(key), dict)]
-        if not inner:
-            break
-        document = inner[0]
-    return document
+def _are_equal(states: list[StateDict]) -> bool:
+    """True if all hold the same tensors."""
+    first = states[0]
+    return all(
+        state.keys() == first.keys()
+        and all(isinstance(value, torch.Tensor) and same(value, first[name]) for name, value in state.items())
+        for state in states[1:]
+    )
+
+
+def same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """True for tensors of the same type, shape and values."""
+    return one.dtype == other.dtype and one.shape == other.shape and bool(torch.equal(one, other))
 
 
 def _holds_tensors(document: dict[Any, Any]) -> bool:
@@ -209,15 +269,22 @@ def _holds_tensors(document: dict[Any, Any]) -> bool:
 
 
 def _refuse_unusual(tensors: StateDict, path: Path) -> None:
-    """Refuse tensors that no layer of timm takes: quantised, sparse or complex."""
+    """Refuse tensors that no layer of timm takes: quantised, sparse, complex or without values."""
     for name, value in tensors.items():
-        if value.is_quantized or value.layout != torch.strided or value.is_complex():
-            kind = (
-                "quantised"
-                if value.is_quantized
-                else str(value.dtype if value.is_complex() else value.layout)
-            )
+        kind = _unusual(value)
+        if kind:
             raise ModelError(
                 f"{path}: {shown(name)} is {kind}, expected plain tensors. Save the weights before they are "
                 "converted."
             )
+
+
+def _unusual(value: torch.Tensor) -> str:
+    """Return what is unusual about a tensor; empty for a plain one."""
+    if value.is_meta:
+        return 'without values (on the device "meta")'
+    if value.is_quantized:
+        return "quantised"
+    if value.layout != torch.strided:
+        return str(value.layout)
+    return str(value.dtype) if value.is_complex() else ""

@@ -27,6 +27,7 @@ from pepr_edge.zoo.pretrained import Pretrained
 
 SOURCE_NAMES = {"weights_dir": "weights_dir", "cache": "the cache", "hub": "the hub"}
 MAX_NAMED = 4
+NOT_IN_FOLDER = "weights_dir has no .safetensors, .pth or .pt file of its name"
 
 OnProgress = Callable[[int, int, str], None]
 
@@ -60,8 +61,10 @@ def resolve_weights(
     found = {name: _on_this_machine(name, candidates, begun[name]) for name in candidates.architectures}
     missing = [name for name, choice in found.items() if choice is None]
     if missing:
-        for name, offered in _from_hub(missing, on_progress).items():
+        for name, offered in _from_hub(missing, begun, on_progress).items():
             kept = begun[name]
+            if offered.path is None and candidates.weights_dir is not None:
+                offered = _scratch(f"{NOT_IN_FOLDER}; {offered.record.reason}")
             found[name] = offered if kept is None or offered.path else WeightsChoice(kept)
     choices = {}
     for name, choice in found.items():
@@ -74,8 +77,14 @@ def resolve_weights(
 
 
 def _begun(architecture: str, earlier: Mapping[str, InitialWeights]) -> InitialWeights | None:
-    """Return the weights that an architecture began with, at any size where they fit."""
-    records = [record for name, record in earlier.items() if name.rpartition("@")[0] == architecture]
+    """Return the weights that an architecture began with, at any size where they fit; None if at none."""
+    pretrained = pretrained_of(architecture)
+    other_size = "" if pretrained is None else _other_size(pretrained.only_px)
+    records = [
+        record
+        for name, record in earlier.items()
+        if name.rpartition("@")[0] == architecture and record.reason != other_size
+    ]
     return next((record for record in records if record.kind != "scratch"), records[0] if records else None)
 
 
@@ -87,7 +96,12 @@ def _at_size(choice: WeightsChoice, architecture: str, px: int) -> WeightsChoice
     only_px = None if pretrained is None else pretrained.only_px
     if only_px in (None, px):
         return choice
-    return _scratch(f"its pretrained weights fit images of {only_px} px only")
+    return _scratch(_other_size(only_px))
+
+
+def _other_size(only_px: int | None) -> str:
+    """Return why weights are not taken for images of another size."""
+    return f"its pretrained weights fit images of {only_px} px only"
 
 
 def _on_this_machine(
@@ -145,22 +159,26 @@ def _of_timm(
     return WeightsChoice(record, path)
 
 
-def _from_hub(architectures: Sequence[str], on_progress: OnProgress) -> dict[str, WeightsChoice]:
+def _from_hub(
+    architectures: Sequence[str], begun: Mapping[str, InitialWeights | None], on_progress: OnProgress
+) -> dict[str, WeightsChoice]:
     """Download what the hub has; the others are trained from scratch."""
     connection = hub.Connection()
     choices = {}
     for done, architecture in enumerate(architectures):
         on_progress(done, len(architectures), architecture)
-        choices[architecture] = _downloaded(architecture, connection)
+        choices[architecture] = _downloaded(architecture, connection, begun[architecture])
     return choices
 
 
-def _downloaded(architecture: str, connection: hub.Connection) -> WeightsChoice:
+def _downloaded(
+    architecture: str, connection: hub.Connection, earlier: InitialWeights | None
+) -> WeightsChoice:
     pretrained = pretrained_of(architecture)
     if pretrained is None:
         return _scratch(NOT_OFFERED)
     try:
-        return _of_timm(pretrained, connection.download(pretrained), "hub", None)
+        return _of_timm(pretrained, connection.download(pretrained), "hub", earlier)
     except ModelError as error:
         return _scratch(str(error))
 
@@ -174,10 +192,13 @@ def _check_all_pretrained(choices: Mapping[str, WeightsChoice]) -> None:
     lacking = {name: choice.record for name, choice in choices.items() if choice.record.kind == "scratch"}
     if not lacking:
         return
-    reason = next(iter(lacking.values())).reason
+    groups = _by_reason(lacking)
+    why = "; ".join(f"{listed(names, MAX_NAMED)}: {reason}" for reason, names in groups.items())
+    if len(groups) == 1:
+        why = next(iter(groups))
     raise ModelError(
         f'candidates.weights = "pretrained", but {len(lacking)} of {plural(len(choices), "candidate")} '
-        f"({listed(list(lacking), MAX_NAMED)}) have no weights here: {reason}. Fetch them on a machine with "
+        f"({listed(list(lacking), MAX_NAMED)}) have no weights here: {why}. Fetch them on a machine with "
         "a network (pepr-edge weights fetch RECIPE --out DIR) and set candidates.weights_dir, or set "
         'weights = "auto", which trains these from scratch.'
     )
@@ -218,15 +239,22 @@ def weights_line(records: Mapping[str, InitialWeights], candidates: Candidates) 
     """Return in one line what the candidates of a run begin with; None if the recipe says it itself."""
     if candidates.weights == SCRATCH or candidates.weights_file is not None:
         return None
-    scratch = [name for name, record in records.items() if record.kind == "scratch"]
+    scratch = {name: record for name, record in records.items() if record.kind == "scratch"}
     sources = Counter(record.source for record in records.values() if record.kind == "pretrained")
     parts = []
     if sources:
         found = [f"{count} from {SOURCE_NAMES.get(source, 'timm')}" for source, count in sources.items()]
         number = len(records) - len(scratch)
         parts.append(f"{number} of {plural(len(records), 'candidate')} pretrained ({listed(found)})")
-    if scratch:
-        reason = records[scratch[0]].reason
+    for reason, names in _by_reason(scratch).items():
         why = f": {reason}" if reason else ""
-        parts.append(f"{len(scratch)} from scratch ({listed(scratch, MAX_NAMED)}){why}")
+        parts.append(f"{len(names)} from scratch ({listed(names, MAX_NAMED)}){why}")
     return f"initial weights: {'; '.join(parts)}"
+
+
+def _by_reason(scratch: Mapping[str, InitialWeights]) -> dict[str, list[str]]:
+    """Return the names of candidates without pretrained weights, by the reason."""
+    names: dict[str, list[str]] = {}
+    for name, record in scratch.items():
+        names.setdefault(record.reason, []).append(name)
+    return names
