@@ -5,8 +5,8 @@
 On each set, with each seed, the teacher is trained, then the student alone, and again with the logits of the
 teacher as a part of what it learns (`[train] teacher = "best"`). Both trainings of the student have the same
 seed and settings, which the images decide as in the device recipes, on the own splits of the set. They are
-compared by their best epoch on validation, and on test. The energy of a student includes that of its teacher.
-Energies are CPU seconds times declared watts. Files of finished trainings in DIR are used again.
+compared by the epoch that is kept, on validation and on test. The energy of a student includes that of its
+teacher. Energies are CPU seconds times declared watts. Files of finished trainings in DIR are used again.
 """
 
 from __future__ import annotations
@@ -17,18 +17,16 @@ import statistics
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from by_images import METRIC, WATTS, candidate_for, images_for, recipe_by_images
+from single_training import METRIC, WATTS, candidate_for, images_for, recipe_by_images, train_once
 
+from pepr_edge import __version__
 from pepr_edge.data import Dataset
-from pepr_edge.device.facts import facts
+from pepr_edge.device.facts import here
 from pepr_edge.recipe.settings import ResolvedRecipe
 from pepr_edge.records import TrainResult
-from pepr_edge.run_dir.current import current_training
 from pepr_edge.run_dir.store import write_text
 from pepr_edge.scoring.fair_cost import charged
 from pepr_edge.train.distil import TeacherFiles
-from pepr_edge.train.session import TrainingJob
-from pepr_edge.train.train import train
 
 TEACHER = "resnet18d"
 STUDENT = "mobilenetv2_050"
@@ -72,7 +70,8 @@ def main() -> None:
         },
         "metric": METRIC,
         "watts_per_core": WATTS,
-        "cpu": facts().cpu,
+        "machine": here().model_dump(mode="json"),
+        "pepr_edge": __version__,
         "pairs": [pair._asdict() for pair in pairs],
         "summary": rows,
     }
@@ -109,14 +108,7 @@ def _trained(
 ) -> TrainResult:
     """Train one model, unless its folder has it."""
     candidate = candidate_for(recipe, name, data, "scratch")
-    folder.mkdir(parents=True, exist_ok=True)
-    key = f"{name} {recipe.seed} {recipe.train.epochs} {data.info.sha256} {teacher is not None}"
-    done = current_training(folder, key)
-    if done is not None:
-        return done
-    return train(
-        TrainingJob(candidate, data, recipe, folder, key, 1, False, lambda *_: None, teacher=teacher)
-    )
+    return train_once("with a teacher" if teacher else "alone", candidate, recipe, data, folder, "", teacher)
 
 
 def _value(trained: TrainResult, name: str) -> float:
@@ -124,7 +116,10 @@ def _value(trained: TrainResult, name: str) -> float:
 
 
 def _energy_j(trained: TrainResult) -> float:
-    return charged(trained.cost, trained.teacher).energy_j.value or 0.0
+    energy_j = charged(trained.cost, trained.teacher).energy_j.value
+    if energy_j is None:
+        raise SystemExit(f"{trained.candidate.id}: its energy was not measured, so nothing can be compared.")
+    return energy_j
 
 
 def summary(pairs: list[Pair]) -> list[dict[str, Any]]:

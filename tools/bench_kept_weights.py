@@ -12,9 +12,9 @@ validation and test. A way chooses one epoch by validation:
 - last: the last epoch;
 - loss: the lowest loss of all epochs.
 
-The choice is made on a half of validation and judged on the other half, since the images that chose flatter
-what they chose: the mean over random halves. Test figures, with the choice on the whole of validation, stand
-beside it. Finished trainings in DIR are used again.
+The choice is made on a half of validation and judged on the other half, since an epoch looks better on the
+images that selected it: the mean over random halves. Test figures, with the choice on the whole of
+validation, stand beside it. Finished trainings in DIR are used again.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from bench_techniques import AveragingTrainer
-from by_images import candidate_for, images_for, recipe_by_images
 from numpy.typing import NDArray
+from single_training import AveragingTrainer, candidate_for, images_for, recipe_by_images, train_once
 
+from pepr_edge import __version__
 from pepr_edge.data import Dataset
-from pepr_edge.device.facts import facts
+from pepr_edge.device.facts import here
 from pepr_edge.recipe.settings import ResolvedRecipe
 from pepr_edge.run_dir.store import write_text
 from pepr_edge.scoring.learning_curve import first_settled
@@ -42,8 +42,6 @@ from pepr_edge.scoring.metrics import metric
 from pepr_edge.tasks import task_of
 from pepr_edge.train import loop, session
 from pepr_edge.train.cost_tracker import CostTracker
-from pepr_edge.train.session import TrainingJob
-from pepr_edge.train.train import train
 from pepr_edge.train.trainer import Progress
 
 Logits = NDArray[np.float32]
@@ -54,6 +52,7 @@ KINDS = ("own", "average")
 SPLITS = ("val", "test")
 FIGURES = ("half_accuracy", "half_balanced_accuracy", "test_accuracy", "test_balanced_accuracy")
 HALVES = 60
+RECORDED = "recorded.npz"
 # What the others are compared with: what pepr_edge 0.1.0 kept.
 REFERENCE = "own, best"
 
@@ -93,7 +92,13 @@ def main() -> None:
         for source in arguments.sets:
             for architecture in arguments.architectures:
                 rows += one_training(source, seed, architecture, arguments.work)
-    document = {"schema_version": 1, "cpu": facts().cpu, "rows": rows, "summary": summary(rows)}
+    document = {
+        "schema_version": 1,
+        "machine": here().model_dump(mode="json"),
+        "pepr_edge": __version__,
+        "rows": rows,
+        "summary": summary(rows),
+    }
     write_text(arguments.out, json.dumps(document, indent=1) + "\n")
     print(as_markdown(document["summary"]))
 
@@ -105,11 +110,7 @@ def one_training(source: str, seed: int, architecture: str, work: Path) -> list[
     settings = recipe.train.model_copy(update={"patience": recipe.train.epochs})
     recipe = recipe.model_copy(update={"train": settings})
     data = images_for(recipe, architecture, work / name)
-    path = work / name / f"{architecture}-{seed}.npz"
-    if not path.is_file():
-        _record(recipe, architecture, data, path)
-    with np.load(path) as arrays:
-        recorded = {key: arrays[key] for key in arrays.files}
+    recorded = _recorded(recipe, architecture, data, work / name / f"{architecture}-{seed}")
     start = {"data": name, "architecture": architecture, "seed": seed, "epochs": len(recorded["own_val"])}
     rows = []
     for kind in KINDS:
@@ -118,14 +119,19 @@ def one_training(source: str, seed: int, architecture: str, work: Path) -> list[
     return rows
 
 
-def _record(recipe: ResolvedRecipe, architecture: str, data: Dataset, path: Path) -> None:
+def _recorded(
+    recipe: ResolvedRecipe, architecture: str, data: Dataset, folder: Path
+) -> dict[str, NDArray[np.float32]]:
+    """Return the logits of each epoch, of a training that the folder has or that is made now."""
     candidate = candidate_for(recipe, architecture, data, "scratch")
-    folder = path.with_suffix("")
-    job = TrainingJob(candidate, data, recipe, folder, path.stem, 1, False, lambda *_: None)
+    RecordingTrainer.recorded = {}
     with patch.object(session, "Trainer", RecordingTrainer):
-        train(job)
-    arrays = {key: np.stack(logits) for key, logits in RecordingTrainer.recorded.items()}
-    np.savez(path, **arrays)  # type: ignore[arg-type]
+        train_once("recorded", candidate, recipe, data, folder)
+    if RecordingTrainer.recorded:
+        arrays = {key: np.stack(logits) for key, logits in RecordingTrainer.recorded.items()}
+        np.savez(folder / RECORDED, **arrays)  # type: ignore[arg-type]
+    with np.load(folder / RECORDED) as stored:
+        return {key: stored[key] for key in stored.files}
 
 
 def _judge(recorded: dict[str, Logits], kind: str, data: Dataset) -> dict[str, dict[str, float]]:

@@ -13,9 +13,9 @@ does it; each other one differs in a single technique:
   ModelEmaV3; decay such that it spans an epoch);
 - gradual: for the first tenth of the steps the classifier alone is trained.
 
-They are compared by their best epoch on validation, and on test, with plain's of the same seed. No technique
-is a part of pepr_edge: this script puts it into the trainer. Energies are CPU seconds times declared watts.
-Files of finished trainings in DIR are used again.
+They are compared by the epoch that is kept, on validation and on test, with plain's of the same seed. No
+technique is a part of pepr_edge: this script puts it into the trainer. Energies are CPU seconds times
+declared watts. Files of finished trainings in DIR are used again.
 """
 
 from __future__ import annotations
@@ -32,20 +32,25 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from by_images import METRIC, WATTS, candidate_for, images_for, recipe_by_images
 from numpy.typing import NDArray
-from timm.utils import ModelEmaV3
+from single_training import (
+    METRIC,
+    WATTS,
+    AveragingTrainer,
+    candidate_for,
+    images_for,
+    recipe_by_images,
+    train_once,
+)
 from torch import nn
 
-from pepr_edge.device.facts import facts
+from pepr_edge import __version__
+from pepr_edge.device.facts import here
 from pepr_edge.recipe.settings import ResolvedRecipe, ResolvedTrain
 from pepr_edge.records import Epoch, TrainResult
-from pepr_edge.run_dir.current import current_training
 from pepr_edge.run_dir.store import write_text
 from pepr_edge.train import loop, session
 from pepr_edge.train.models import head_parameters
-from pepr_edge.train.session import TrainingJob
-from pepr_edge.train.train import train
 from pepr_edge.train.trainer import CostTracker, Progress, Trainer
 
 ARCHITECTURE = "tf_efficientnet_lite0"
@@ -74,26 +79,6 @@ def grouped(settings: ResolvedTrain, model: nn.Module, lower_rate: bool = False)
 def schedule_of_groups(optimiser: torch.optim.Optimizer, _: float, **settings: Any) -> Schedule:
     """Return the one-cycle schedule, each group of parameters with its own highest rate."""
     return Schedule(optimiser, [group["lr"] for group in optimiser.param_groups], **settings)
-
-
-class AveragingTrainer(Trainer):
-    """A trainer that also has the moving average of the weights."""
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        # The average of as many steps as an epoch has; timm's warm-up keeps the random start out of it.
-        self._average = ModelEmaV3(self.model, decay=1 - 1 / self._steps, use_warmup=True)
-        self._steps_taken = 0
-
-    def train_one_epoch(self, cost_tracker: CostTracker, progress: Progress) -> None:
-        """Train an epoch, and average the weights after each step."""
-
-        def after_step(done: int, steps: int, epoch: int, best: float) -> None:
-            self._steps_taken += 1
-            self._average.update(self.model, self._steps_taken)
-            progress(done, steps, epoch, best)
-
-        super().train_one_epoch(cost_tracker, after_step)
 
 
 class AveragedTrainer(AveragingTrainer):
@@ -181,7 +166,8 @@ def main() -> None:
         "architecture": ARCHITECTURE,
         "metric": METRIC,
         "watts_per_core": WATTS,
-        "cpu": facts().cpu,
+        "machine": here().model_dump(mode="json"),
+        "pepr_edge": __version__,
         "trainings": trainings,
         "summary": rows,
     }
@@ -195,19 +181,11 @@ def _recipe(source: str, seed: int, weights: Path) -> ResolvedRecipe:
 
 def _trained(technique: str, recipe: ResolvedRecipe, folder: Path) -> TrainResult:
     """Train with a technique, unless the folder has it."""
-    data = images_for(recipe, ARCHITECTURE, folder)
+    data = images_for(recipe, ARCHITECTURE, folder, "pretrained")
     candidate = candidate_for(recipe, ARCHITECTURE, data, "pretrained")
     own = folder / f"{technique}-{recipe.seed}"
-    own.mkdir(parents=True, exist_ok=True)
-    key = f"{technique} {recipe.seed} {recipe.train.epochs} {data.info.sha256}"
-    done = current_training(own, key)
-    if done is not None:
-        return done
-    job = TrainingJob(
-        candidate, data, recipe, own, key, 1, False, lambda *_: None, str(recipe.candidates.weights)
-    )
     with TECHNIQUES[technique]():
-        return train(job)
+        return train_once(technique, candidate, recipe, data, own, str(recipe.candidates.weights))
 
 
 def _row(trained: TrainResult) -> dict[str, Any]:

@@ -293,7 +293,7 @@ def _write(path: Path, empty: Comparison, rows: Sequence[Architecture]) -> None:
     """Write the JSON file, and the page beside it."""
     comparison = empty.model_copy(update={"rows": tuple(rows)})
     write_record(path, comparison)
-    write_text(path.with_suffix(".md"), page(comparison))
+    write_text(path.with_suffix(".md"), page(comparison, path.name))
 
 
 if __name__ == "__main__":

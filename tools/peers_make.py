@@ -83,8 +83,7 @@ def subjects(results: Results, threads: int) -> dict[str, Subject]:
 
     Raises:
         RunError: the recipe chooses variants automatically, and a choice is missing or outdated; the float32
-        file
-            must not be compared in its place.
+            file must not be compared in its place.
     """
     chosen: dict[str, tuple[Path, Artifact]] = {}
     for entry in results.entries:
@@ -238,7 +237,7 @@ def _plain_int8(base: Path, path: Path, images: NDArray[np.float32], settings: S
 
 
 def run_script(command: list[str]) -> str:
-    """Run a run_script that makes a file; return the reason of a failure in one line, or ""."""
+    """Run a script that makes a file; return the reason of a failure in one line, or ""."""
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, errors="replace", timeout=LIMIT_S, check=False

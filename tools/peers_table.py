@@ -25,11 +25,11 @@ WIDTH = 140  # of a line of prose in the page
 MAIN_PEERS = ("eager", "optimum_static", "olive")
 
 
-def page(comparison: Comparison) -> str:
-    """Return the page in Markdown."""
+def page(comparison: Comparison, source: str) -> str:
+    """Return the page in Markdown; `source` is the name of the JSON file beside it."""
     rows = comparison.rows
     sections = [
-        _head(comparison),
+        _head(comparison, source),
         _summary(rows),
         _latencies(rows),
         _ratios(rows),
@@ -38,25 +38,30 @@ def page(comparison: Comparison) -> str:
         _quality(rows),
         _resources(rows),
         _failures(rows),
-        _machine(comparison),
+        _machine(comparison, source),
     ]
     return _wrapped("\n\n".join(section for section in sections if section)) + "\n"
 
 
-def _head(comparison: Comparison) -> str:
+def _head(comparison: Comparison, source: str) -> str:
     rules = comparison.rules
     count = plural(len(comparison.rows), "architecture")
-    listing = "\n".join(f"- **{kind.title}**: {kind.what}." for kind in KINDS.values())
+    present = _present(comparison.rows) or list(KINDS)
+    listing = "\n".join(f"- **{KINDS[name].title}**: {KINDS[name].what}." for name in present)
+    alone = ""
+    if comparison.runtime is not None:
+        alone = f" Only {comparison.runtime} runs ONNX files here, and the processor's bfloat16 is not used."
     return f"""# Our choice beside other tools' files of the same weights
 
-`tools/peers.py` wrote this page from peers.json: {count} trained on {comparison.data}, one image at a time,
+`tools/peers.py` wrote this page from {source}: {count} trained on {comparison.data}, one image at a time,
 {plural(comparison.threads, "thread")}. Every peer runs in its own process. All are open at the same time and
 run short blocks in turn, in an order that changes every round, until each has {rules.runs} runs, or
 {rules.fewest} runs and at least {rules.seconds:g} s. The first run of each block refills the caches and is
-not counted. Quantisers calibrate on the same {rules.calibration_images} training images.
+not counted. Quantisers calibrate on the same {rules.calibration_images} training images.{alone}
 
-The gate: at least 99 % of PyTorch eager's accuracy and of its balanced accuracy on {rules.validation_images}
-validation images.
+The gate: 99 % of PyTorch eager's accuracy and of its balanced accuracy on {rules.validation_images}
+validation images. A file fails it if the upper end of the 95 % interval of its share is lower, so that a loss
+is shown.
 
 {listing}"""
 
@@ -193,7 +198,7 @@ def _failures(rows: Sequence[Architecture]) -> str:
     return f"## Failures\n\n{_table(('architecture', 'peer', 'reason'), body)}" if body else ""
 
 
-def _machine(comparison: Comparison) -> str:
+def _machine(comparison: Comparison, source: str) -> str:
     """Return the machine, the versions and the commands."""
     device = comparison.device
     environments = {
@@ -218,18 +223,29 @@ def _machine(comparison: Comparison) -> str:
 - instruction sets: {", ".join(device.isa)}; optimum's preset: {comparison.preset}
 {listing}
 
-    pepr-edge run tools/peers.toml --data pneumoniamnist --out runs/peers
+{_commands(comparison, source)}"""
+
+
+def _commands(comparison: Comparison, source: str) -> str:
+    """Return how the page was made; a page of one runtime has a recipe of its own."""
+    if comparison.runtime is not None:
+        return f"""    pepr-edge run tools/peers_commodity.toml --data {comparison.data} --out runs/commodity
+    python tools/peers.py runs/commodity --runtime {comparison.runtime} --out docs/benchmarks/{source}"""
+    return f"""    pepr-edge run tools/peers.toml --data {comparison.data} --out runs/peers
     python tools/peers.py runs/peers --olive-python OLIVE/bin/python --nncf-python NNCF/bin/python"""
+
+
+def _present(rows: Sequence[Architecture]) -> list[str]:
+    """Return the peers of any architecture, in their order in the tables."""
+    present = {peer.name for row in rows for peer in row.peers}
+    return [name for name in KINDS if name in present]
 
 
 def _matrix(
     rows: Sequence[Architecture], cell: Callable[[Architecture, Peer], str], without: Sequence[str] = ()
 ) -> str:
     """Return a table of architectures by peers; a dash for a peer without latencies."""
-    present: set[str] = set()
-    for row in rows:
-        present.update(peer.name for peer in row.peers)
-    names = [name for name in KINDS if name in present and name not in without]
+    names = [name for name in _present(rows) if name not in without]
     body = []
     for row in rows:
         measured = {peer.name: peer for peer in row.peers if peer.latencies_s}
