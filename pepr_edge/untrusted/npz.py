@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from pepr_edge.errors import PeprError
 from pepr_edge.untrusted.files import content, open_regular
-from pepr_edge.untrusted.shown import one_line
+from pepr_edge.untrusted.shown import one_line, shown
 
 Shape: TypeAlias = tuple[int, ...]
 # Shape, True for Fortran order, type.
@@ -68,9 +68,16 @@ def _check_members(infos: list[zipfile.ZipInfo], size_bytes: int) -> None:
     check_unpacked(infos, size_bytes)
 
 
-def check_zip(path: Path) -> None:
+class DamagedArchiveError(ValueError):
+    """The content of an archive was changed since it was written."""
+
+
+def check_zip(path: Path, *, sums: bool = False) -> None:
     """Refuse a zip archive that unpacks to far more than its size. Any other regular file passes.
 
+    Args:
+        path: of the file.
+        sums: also compare the content of an archive with its checksums, which reads all of it.
     Raises:
         OSError: it cannot be read, or is no regular file.
         ValueError: it does, or is a damaged archive. The message is one line.
@@ -82,6 +89,9 @@ def check_zip(path: Path) -> None:
             file.seek(0)
             with zipfile.ZipFile(file) as archive:
                 check_unpacked(archive.infolist(), os.fstat(file.fileno()).st_size)
+                damaged = archive.testzip() if sums else None
+            if damaged is not None:
+                raise DamagedArchiveError(f"damaged: {shown(damaged)} in it is not what was written")
         except (OSError, ValueError):
             raise
         except Exception as error:  # as in `opened`

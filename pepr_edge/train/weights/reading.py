@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from pepr_edge.errors import ModelError
 from pepr_edge.untrusted.files import open_regular
-from pepr_edge.untrusted.npz import check_zip
+from pepr_edge.untrusted.npz import DamagedArchiveError, check_zip
 from pepr_edge.untrusted.paths import exists, is_file
 from pepr_edge.untrusted.shown import first_line, shown
 
@@ -108,31 +108,12 @@ def _document(path: Path) -> tuple[Any, bool]:
             start = file.read(9)
         if _is_safetensors(start):
             return load_file(path), False
-        check_zip(path)
-        _check_sums(path)
+        check_zip(path, sums=True)  # PyTorch does not compare them
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # notes on old formats
             return torch.load(path, map_location="cpu", weights_only=True), True
-    except ModelError:
-        raise
     except Exception as fault:  # a damaged pickle fails in many ways: assertions, indices, memory
         raise ModelError(f"{path}: {_reason(path, fault)}") from None
-
-
-def _check_sums(path: Path) -> None:
-    """Compare the content of a zip archive with its checksums, which PyTorch does not.
-
-    Raises:
-        ModelError: it was changed since it was written.
-    """
-    if not zipfile.is_zipfile(path):
-        return
-    with zipfile.ZipFile(path) as archive:
-        damaged = archive.testzip()
-    if damaged is not None:
-        raise ModelError(
-            f"{path}: damaged: {shown(damaged)} in it is not what was written. Fetch or copy it again."
-        )
 
 
 def _is_safetensors(start: bytes) -> bool:
@@ -143,6 +124,8 @@ def _is_safetensors(start: bytes) -> bool:
 def _reason(path: Path, fault: BaseException) -> str:
     """Return why a file cannot be read, and how to make one that can."""
     save = "torch.save(model.state_dict(), 'weights.pth')"
+    if isinstance(fault, DamagedArchiveError):
+        return f"{fault}. Fetch or copy it again."
     if "TorchScript" in str(fault):
         return (
             "a TorchScript program, which is not read, since reading it could run code. Where it was made: "
