@@ -11,14 +11,12 @@ from typing import NamedTuple
 from pepr_edge.errors import ExportError, PeprError
 from pepr_edge.export.float16 import float16
 from pepr_edge.export.int8.form import integer_kernels
-from pepr_edge.export.int8.search import mixed
+from pepr_edge.export.int8.search import Accept, mixed
 from pepr_edge.export.optimise import optimise
 from pepr_edge.export.prepare import CALIBRATION_BATCH, Images, PreparedModel
 from pepr_edge.export.quantise import dynamic, static
 from pepr_edge.recipe.variants import Quantise, Variant
 from pepr_edge.text.units import plural
-
-Accept = Callable[[Path], bool]
 
 
 class Converted(NamedTuple):

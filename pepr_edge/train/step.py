@@ -21,7 +21,7 @@ BRIEF_BELOW_STEPS = 500
 PRUNE_RATIO = 3.0  # a probe ends if its first step takes this many times as long as the fastest step so far
 # The labels; for a student, the labels and its teacher's logits.
 Targets = torch.Tensor | tuple[torch.Tensor, torch.Tensor]
-Optimisers = Callable[[nn.Module], torch.optim.Optimizer]
+MakeOptimiser = Callable[[nn.Module], torch.optim.Optimizer]
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def probe(
     model: nn.Module,
     images: torch.Tensor,
     labels: torch.Tensor,
-    optimiser: Optimisers,
+    optimiser: MakeOptimiser,
     loss: nn.Module,
     brief: bool = False,
 ) -> tuple[ComputeMode, list[ProbeResult]]:
@@ -188,7 +188,7 @@ def _step_s(
     mode: ComputeMode,
     images: torch.Tensor,
     labels: torch.Tensor,
-    optimiser: Optimisers,
+    optimiser: MakeOptimiser,
     loss: nn.Module,
     timed_steps: int,
     limit_s: float,

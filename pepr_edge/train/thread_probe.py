@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from pepr_edge.records import ProbeResult
-from pepr_edge.train.step import PROBE_STEPS, PRUNE_RATIO, ComputeMode, Optimisers, TrainStep
+from pepr_edge.train.step import PROBE_STEPS, PRUNE_RATIO, ComputeMode, MakeOptimiser, TrainStep
 
 # All threads are taken if their gain in time, less their loss in processor time, is at least this. On a busy
 # machine they gain nothing; so a training there has nearly the energy of one on a quiet machine.
@@ -34,7 +34,7 @@ def probe_threads(
     model: nn.Module,
     images: torch.Tensor,
     labels: torch.Tensor,
-    optimiser: Optimisers,
+    optimiser: MakeOptimiser,
     loss: nn.Module,
     threads: int,
 ) -> tuple[int, list[ProbeResult]]:

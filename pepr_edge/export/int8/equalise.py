@@ -16,8 +16,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx
 
+from pepr_edge.export.int8.bias import WEIGHT_STEPS
 from pepr_edge.export.int8.graph import Graph, attribute, is_depthwise
 from pepr_edge.export.int8.groups import Groups
+from pepr_edge.export.int8.ranges import LEVELS
 from pepr_edge.export.int8.statistics import Floats, TensorStatistics
 
 # f(s * x) = s * f(x) for every s > 0. Clip is not among them: it would need another bound for each channel.
@@ -25,8 +27,6 @@ HOMOGENEOUS = ("AveragePool", "GlobalAveragePool", "LeakyRelu", "MaxPool", "Relu
 # A channel may be larger on other images than on these.
 HEADROOM = 1.25
 MAX_FACTOR = 1e4
-WEIGHT_STEPS = 127
-VALUE_STEPS = 255
 
 
 @dataclass
@@ -149,7 +149,7 @@ def _factors(graph: Graph, link: Link, known: list[TensorStatistics]) -> Floats:
     wanted = room
     if dense:
         # Noise of values: (1 / steps)^2 * |w|^2 / s^2. Noise of weights: (row / steps)^2 * power * s^2.
-        values = sum(_column_power(graph, reader) for reader in dense) / VALUE_STEPS**2
+        values = sum(_column_power(graph, reader) for reader in dense) / LEVELS**2
         weights = sum(_row_power(graph, reader) for reader in dense) * power / WEIGHT_STEPS**2
         balance = np.sqrt(np.sqrt(values / np.maximum(weights, 1e-30)))
         wanted = np.minimum(room, np.maximum(1.0, balance))

@@ -8,16 +8,13 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from pepr_edge.errors import ExportError
 from pepr_edge.export.int8 import bias, clean, concats, equalise, placement, ranges, rewrites, statistics
 from pepr_edge.export.int8.graph import Graph
 from pepr_edge.export.int8.ranges import Range
-from pepr_edge.export.prepare import PreparedModel, quantiser_fault, quiet
+from pepr_edge.export.prepare import Images, PreparedModel, quantiser_fault, quiet
 from pepr_edge.recipe.variants import Quantise
-
-Images = NDArray[np.float32]
 
 
 class Int8Form:

@@ -111,6 +111,11 @@ class Graph:
             name = f"{stem}_{number}"
         return name
 
+    def reshape(self, source: str, result: str, shape: Sequence[int]) -> onnx.NodeProto:
+        """Return a node, not yet in the graph, that reshapes a tensor; -1 stands for the batch."""
+        target = self.add_constant(f"{result}.shape", np.array(shape, np.int64))
+        return helper.make_node("Reshape", [source, target], [result], self.new_name(f"{result}.reshape"))
+
     def replace(self, old: Sequence[onnx.NodeProto], new: Sequence[onnx.NodeProto]) -> None:
         """Replace nodes by others, which take the place of the last of them."""
         place = max(self._place(node) for node in old) + 1

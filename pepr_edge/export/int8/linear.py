@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import onnx
 from onnx import helper
@@ -36,8 +34,8 @@ def join_linear(graph: Graph) -> int:
         if len(shape) == 2:
             graph.replace(old, [gemm])
         else:
-            flatten = _reshape(graph, node.input[0], flat, (-1, shape[-1]))
-            restore = _reshape(graph, rows, result, (-1, *shape[1:-1], weight.shape[1]))
+            flatten = graph.reshape(node.input[0], flat, (-1, shape[-1]))
+            restore = graph.reshape(rows, result, (-1, *shape[1:-1], weight.shape[1]))
             graph.set_shape(flat, (0, shape[-1]))
             graph.set_shape(rows, (0, weight.shape[1]))
             graph.replace(old, [flatten, gemm, restore])
@@ -60,8 +58,3 @@ def _with_bias(
     if bias.size > 1 and bias.shape[-1] != outputs:  # a column adds one value per row
         return [product], zero
     return [product, addition], (zero + bias.reshape(-1)).astype(np.float32)
-
-
-def _reshape(graph: Graph, source: str, result: str, shape: Sequence[int]) -> onnx.NodeProto:
-    name = graph.add_constant(f"{result}.shape", np.array(shape, np.int64))
-    return helper.make_node("Reshape", [source, name], [result], graph.new_name(f"{result}.reshape"))

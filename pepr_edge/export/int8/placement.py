@@ -6,8 +6,8 @@ import numpy as np
 import onnx
 
 from pepr_edge.export.int8.graph import Graph
+from pepr_edge.recipe.variants import WEIGHTED
 
-WEIGHTED = ("Conv", "Gemm", "MatMul")
 # onnxruntime computes these on integers if all of their inputs are integers. Softmax has an integer kernel
 # too, which takes five times as long as float32.
 ELEMENTWISE = (

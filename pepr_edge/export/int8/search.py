@@ -14,10 +14,10 @@ from pathlib import Path
 import onnx
 
 from pepr_edge.errors import ExportError
-from pepr_edge.export.int8.form import Images, Int8Form, description, int8_form
+from pepr_edge.export.int8.form import Int8Form, description, int8_form
 from pepr_edge.export.int8.sensitivity import Rounding, effects
 from pepr_edge.export.int8.session import logits_of
-from pepr_edge.export.prepare import PreparedModel
+from pepr_edge.export.prepare import Images, PreparedModel
 from pepr_edge.recipe.variants import Quantise
 from pepr_edge.tasks import task_of
 

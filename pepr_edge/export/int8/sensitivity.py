@@ -10,12 +10,13 @@ import onnx
 from onnx import helper, numpy_helper
 
 from pepr_edge.export.int8.bias import round_weights
-from pepr_edge.export.int8.form import Images, Int8Form
+from pepr_edge.export.int8.form import Int8Form
 from pepr_edge.export.int8.graph import Graph
-from pepr_edge.export.int8.placement import WEIGHTED
-from pepr_edge.export.int8.ranges import Range, rounded
+from pepr_edge.export.int8.ranges import LEVELS, Range, rounded
 from pepr_edge.export.int8.session import logits_of
 from pepr_edge.export.int8.statistics import TensorStatistics
+from pepr_edge.export.prepare import Images
+from pepr_edge.recipe.variants import WEIGHTED
 
 TEST_IMAGES = 16
 MAX_MEASURE_S = 30.0  # after that, the local noise stands for the effect
@@ -129,8 +130,8 @@ def _round_weight(model: onnx.ModelProto, name: str, form: Int8Form) -> None:
 
 def _round_tensor(model: onnx.ModelProto, name: str, limits: Range) -> None:
     low, high = limits
-    scale = np.float32((high - low) / 255 or 1.0)
-    zero = np.uint8(np.clip(np.round(-low / scale), 0, 255))
+    scale = np.float32((high - low) / LEVELS or 1.0)
+    zero = np.uint8(np.clip(np.round(-low / scale), 0, LEVELS))
     graph = model.graph
     restored = f"{name}.restored"
     for node in graph.node:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-import numpy as np
 import onnx
 from onnx import helper
 
@@ -40,7 +39,7 @@ def _tokens_to_image(graph: Graph, transpose: onnx.NodeProto) -> bool:
         return False
     last = _channels_last(graph, image, reshape.output[0])
     new = [
-        _reshape(graph, transpose.input[0], last),
+        graph.reshape(transpose.input[0], last, (-1, *graph.shape(last)[1:])),
         _transpose(last, reshape.output[0], TO_CHANNELS_FIRST, transpose.name),
     ]
     graph.replace([transpose, reshape], new)
@@ -61,7 +60,7 @@ def _image_to_tokens(graph: Graph, transpose: onnx.NodeProto) -> bool:
     last = _channels_last(graph, image, transpose.output[0])
     new = [
         _transpose(reshape.input[0], last, TO_CHANNELS_LAST, transpose.name),
-        _reshape(graph, last, transpose.output[0]),
+        graph.reshape(last, transpose.output[0], (-1, *tokens[1:])),
     ]
     graph.replace([reshape, transpose], new)
     return True
@@ -82,12 +81,6 @@ def _channels_last(graph: Graph, image: Sequence[int], result: str) -> str:
     name = graph.new_name(f"{result}.channels_last")
     graph.set_shape(name, (image[0], *image[2:], image[1]))
     return name
-
-
-def _reshape(graph: Graph, source: str, result: str) -> onnx.NodeProto:
-    target = np.array([-1, *graph.shape(result)[1:]], np.int64)
-    name = graph.add_constant(f"{result}.target", target)
-    return helper.make_node("Reshape", [source, name], [result], graph.new_name(f"{result}.reshape"))
 
 
 def _transpose(source: str, result: str, order: Sequence[int], name: str) -> onnx.NodeProto:
