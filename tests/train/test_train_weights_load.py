@@ -113,6 +113,14 @@ def test_numbers_that_no_training_gives_are_refused(weights_file: Write, change:
         create_with_weights(candidate(), weights_file(state, ".safetensors"))
 
 
+@pytest.mark.parametrize("convert", [lambda value: (value * 100).to(torch.int8), lambda value: value > 0.5])
+def test_whole_numbers_are_refused_before_timm_converts_them(weights_file: Write, convert: Any) -> None:
+    state = {key: convert(value) for key, value in other().items()}
+    for suffix in (".pth", ".safetensors"):
+        with pytest.raises(ModelError, match="whole numbers"):
+            create_with_weights(candidate(), weights_file(state, suffix))
+
+
 def test_a_file_that_was_imported_for_another_architecture_is_refused(tmp_path: Path) -> None:
     """Its shapes may be the same, and the padding another."""
     path = tmp_path / "w.safetensors"

@@ -252,7 +252,7 @@ def _holds_tensors(document: dict[Any, Any]) -> bool:
 
 
 def _refuse_unusual(tensors: StateDict, path: Path) -> None:
-    """Refuse tensors that no layer of timm takes: quantised, sparse, complex or without values."""
+    """Refuse what no layer of timm takes: quantised, sparse, complex, without values, whole numbers."""
     for name, value in tensors.items():
         kind = _unusual(value)
         if kind:
@@ -260,6 +260,12 @@ def _refuse_unusual(tensors: StateDict, path: Path) -> None:
                 f"{path}: {shown(name)} is {kind}, expected plain tensors. Save the weights before they are "
                 "converted."
             )
+    weights = [value for value in tensors.values() if value.ndim > 1]  # some models have an index beside them
+    if sum(not value.is_floating_point() for value in weights) * 2 > len(weights):
+        raise ModelError(
+            f"{path}: most of its tensors are whole numbers, as of a quantised model or of masks, expected "
+            "weights in floating point. Save the weights before they are converted."
+        )
 
 
 def _unusual(value: torch.Tensor) -> str:
