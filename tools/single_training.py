@@ -11,11 +11,12 @@ from timm.utils import ModelEmaV3
 
 from pepr_edge import __version__
 from pepr_edge.data import Dataset, load, prepare
-from pepr_edge.recipe import Recipe
+from pepr_edge.recipe import BILINEAR, Recipe
 from pepr_edge.recipe.resolve import data_settings, settings_from_images
 from pepr_edge.recipe.settings import ResolvedRecipe, resolve
-from pepr_edge.records import Candidate, TrainResult
+from pepr_edge.records import Candidate, Interpolation, TrainResult
 from pepr_edge.run_dir.current import current_training
+from pepr_edge.run_dir.keys import train_key
 from pepr_edge.run_dir.store import sha256_file, stage_key
 from pepr_edge.train.cost_tracker import CostTracker
 from pepr_edge.train.distil import TeacherFiles
@@ -48,12 +49,11 @@ def recipe_by_images(source: str, seed: int, architectures: Sequence[str], weigh
 
 def candidate_for(recipe: ResolvedRecipe, architecture: str, data: Dataset, weights: str) -> Candidate:
     """Return an architecture at its size as a candidate for these images; they follow its weights."""
-    pretrained = None if weights == "scratch" else pretrained_of(architecture)
     return Candidate(
         architecture=architecture,
         image_size_px=recipe.candidates.sizes_px(architecture)[0],
         weights=weights,
-        interpolation=None if pretrained is None else pretrained.interpolation,
+        interpolation=_filter(architecture, weights),
         in_channels=data.info.channels,
         num_classes=len(data.info.labels),
     )
@@ -62,14 +62,17 @@ def candidate_for(recipe: ResolvedRecipe, architecture: str, data: Dataset, weig
 def images_for(recipe: ResolvedRecipe, architecture: str, folder: Path, weights: str = "scratch") -> Dataset:
     """Return the images as an architecture and its weights expect them; a folder may have them already."""
     (size_px,) = recipe.candidates.sizes_px(architecture)
-    pretrained = None if weights == "scratch" else pretrained_of(architecture)
-    settings = data_settings(recipe, size_px)
-    if pretrained is not None:
-        settings = data_settings(recipe, size_px, pretrained.interpolation)
+    settings = data_settings(recipe, size_px, _filter(architecture, weights) or BILINEAR)
     images = folder / f"data-{size_px}-{settings.interpolation}"
     if not (images / "info.json").is_file():
         prepare(settings, images, lambda done, total: None)
     return load(images)
+
+
+def _filter(architecture: str, weights: str) -> Interpolation | None:
+    """Return the filter that pretrained weights expect images to be resized by; None from scratch."""
+    pretrained = None if weights == "scratch" else pretrained_of(architecture)
+    return None if pretrained is None else pretrained.interpolation
 
 
 def train_once(
@@ -95,10 +98,7 @@ def train_once(
     key = stage_key(
         __version__,
         way,
-        candidate.model_dump(mode="json"),
-        recipe.train.model_dump(mode="json"),
-        recipe.seed,
-        data.info.sha256,
+        train_key(candidate, recipe, data.info),
         sha256_file(Path(weights_file)) if weights_file else "",
         teacher.trained.checkpoint_sha256 if teacher is not None else "",
     )

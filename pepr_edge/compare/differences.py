@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,31 +113,37 @@ def differences(a: Results, b: Results) -> Iterator[Difference]:
 
     The same images under another path are no difference.
     """
-    first = _compared_values(a)
-    second = _compared_values(b)
-    in_a, in_b = _common_candidates(a, b)
-    first[WEIGHTS], second[WEIGHTS] = _weights(in_a), _weights(in_b)
-    if first[WEIGHTS] == second[WEIGHTS]:
-        # The same words may mean other files, or other candidates of which some began from scratch.
-        first[WEIGHTS] += _files(in_a, in_b)
-        second[WEIGHTS] += _files(in_b, in_a)
+    weights_a, weights_b = _weights_of_both(a, b)
+    first = _compared_values(a, weights_a)
+    second = _compared_values(b, weights_b)
     for key in first:
         if first[key] != second[key]:
             yield Difference(key, first[key], second[key])
 
 
-def _compared_values(results: Results) -> dict[str, Any]:
+def _compared_values(results: Results, weights: str) -> Mapping[str, Any]:
     recipe = results.recipe
     info = results.info
     values: dict[str, Any] = {f"data.{key}": value for key, value in recipe.data.model_dump().items()}
     values["data.source"] = f"{info.data.name} ({info.data.sha256[:8]})"
-    values[WEIGHTS] = None  # in its place among the others
+    values[WEIGHTS] = weights
     # How often a training is repeated changes none of them.
     train = recipe.train.model_dump(exclude={*REPEATS})
     values |= {f"train.{key}": value for key, value in train.items()}
     values["seed"] = recipe.seed
     values |= {f"device.{key}": value for key, value in recipe.device.model_dump().items()}
     return values
+
+
+def _weights_of_both(a: Results, b: Results) -> tuple[str, str]:
+    """Return what the common candidates began with in each run."""
+    in_a, in_b = _common_candidates(a, b)
+    first = _weights(in_a)
+    second = _weights(in_b)
+    if first != second:
+        return first, second
+    # The same words may mean other files, or other candidates that began from scratch.
+    return first + _files(in_a, in_b), second + _files(in_b, in_a)
 
 
 def _weights(candidates: Sequence[Candidate]) -> str:

@@ -26,8 +26,7 @@ class DatasetSummary:
     groups whose images must stay in the same split; None without groups. `sizes_px` are width and height of
     the decoded images of a sample; `grey` is the number without colour, and `bad` has the messages for
     unreadable images of the sample. `task` is the kind of the task. `labelled` is the number of images;
-    0: the sum of the counts. `train_counts` are those of the split "train" alone; ():
-    not counted.
+    0: the sum of the counts. `train_counts` are the class counts of the split "train" alone; (): not counted.
     """
 
     name: str
@@ -67,7 +66,7 @@ class DatasetSummary:
 
     @property
     def facts(self) -> ImageFacts:
-        """What settings are chosen by. The labels of the test split are none of it."""
+        """What settings are chosen by. No label of the test split is part of it."""
         return ImageFacts(
             train_images=self.images["train"],
             classes=len(self.labels),

@@ -28,6 +28,7 @@ from pepr_edge.records import (
 from pepr_edge.run_dir.keys import (
     FIRST,
     STAGE_REVISIONS,
+    STUDENT,
     autotune_key,
     profile_key,
     screening_key,
@@ -105,19 +106,33 @@ def current_repeats(
     for repeat in range(recipe.train.most_repeats):
         of_repeat = repeat_folder(folder, repeat)
         if (of_repeat / TRAIN_RESULT).is_file():
-            teacher_sha256 = recorded_teacher(of_repeat)
-            key = train_key(candidate, recipe, data, revisions, repeat=repeat, teacher_sha256=teacher_sha256)
+            key = repeat_key(of_repeat, candidate, recipe, data, revisions, repeat)
             trained = current_training(of_repeat, key, verify)
             if trained is not None:
                 trainings[repeat] = trained
     return trainings
 
 
-def recorded_teacher(folder: Path) -> str | None:
-    """Return the hash of the teacher's checkpoint of a stored training, finished or not; None without one.
+def repeat_key(
+    folder: Path,
+    candidate: Candidate,
+    recipe: Recipe,
+    data: DataInfo,
+    revisions: Mapping[str, str],
+    repeat: int,
+) -> str:
+    """Return the key of a repeat that is stored in a folder, finished or not.
 
-    Whether the teacher is still the same is for the stage that trains students to say.
+    That of a student holds the teacher that its record names. Whether it is still the teacher is for the
+    stage that trains students to say.
     """
+    is_student = recipe.train.teacher is not None and repeat == STUDENT
+    teacher_sha256 = _recorded_teacher(folder) if is_student else None
+    return train_key(candidate, recipe, data, revisions, repeat=repeat, teacher_sha256=teacher_sha256)
+
+
+def _recorded_teacher(folder: Path) -> str | None:
+    """Return the hash of the teacher's checkpoint of a stored training, finished or not; None without one."""
     try:
         if (folder / TRAIN_RESULT).is_file():
             teacher = read_record(folder / TRAIN_RESULT, TrainResult).teacher

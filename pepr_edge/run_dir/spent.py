@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from pepr_edge.records import Quantity, TrainCost, TrainingState
-from pepr_edge.run_dir.current import current_repeats, recorded_teacher
-from pepr_edge.run_dir.keys import train_key
+from pepr_edge.run_dir.current import current_repeats, repeat_key
 from pepr_edge.run_dir.layout import TRAINING, candidate_folder, repeat_folder
 from pepr_edge.run_dir.reader import Results
 from pepr_edge.run_dir.store import read_current
@@ -34,14 +33,7 @@ def training_costs(results: Results) -> Iterator[TrainCost]:
             if repeat in trainings:
                 yield trainings[repeat].cost
             elif (of_repeat / TRAINING).is_file():
-                key = train_key(
-                    candidate,
-                    recipe,
-                    info.data,
-                    info.revisions,
-                    repeat=repeat,
-                    teacher_sha256=recorded_teacher(of_repeat),
-                )
+                key = repeat_key(of_repeat, candidate, recipe, info.data, info.revisions, repeat)
                 # Its cost counts even if the state that it would resume from is torn.
                 unfinished = read_current(of_repeat / TRAINING, TrainingState, key)
                 if unfinished is not None:

@@ -46,7 +46,8 @@ def make_job(
     if kind in AFTER_TRAINING:
         repeat = results.deployed_repeat(candidate)
         trained = results.exports(candidate)[0].trained
-        key = key if trained is None else trained.key
+        if trained is not None:
+            key = trained.key  # that of a student holds its teacher, too
     if kind == "repeat":
         folder = repeat_folder(folder, repeat)
         recipe = recipe.model_copy(update={"seed": seed_of(recipe, repeat)})

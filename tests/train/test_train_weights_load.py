@@ -132,9 +132,13 @@ def test_a_file_that_was_imported_for_another_architecture_is_refused(tmp_path: 
     create_with_weights(candidate(), path)
 
 
-def test_weights_for_four_channels_are_refused(weights_file: Write) -> None:
-    with pytest.raises(ModelError, match="first layer is for 4 channels, expected 1 or 3"):
-        create_with_weights(candidate(in_channels=3), weights_file(other(in_chans=4), ".pth"))
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("found", [2, 4, 6, 9])
+def test_weights_for_other_than_grey_and_colour_images_are_refused(
+    weights_file: Write, channels: int, found: int
+) -> None:
+    with pytest.raises(ModelError, match=f"first layer is for {found} channels, expected 1 or 3"):
+        create_with_weights(candidate(in_channels=channels), weights_file(other(in_chans=found), ".pth"))
 
 
 def test_a_checkpoint_of_a_training_script_is_loaded(weights_file: Write) -> None:

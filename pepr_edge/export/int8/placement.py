@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 
 from pepr_edge.export.int8.graph import Graph
+from pepr_edge.export.int8.rewrites import STEM_CHANNELS
 from pepr_edge.recipe.variants import WEIGHTED
 
 # onnxruntime computes these on integers if all of their inputs are integers. Softmax has an integer kernel
@@ -30,10 +31,10 @@ OPERATORS = (*WEIGHTED, *ELEMENTWISE, *MOVING)
 FLOAT_RESULTS = ("Gemm", "MatMul")
 # Products for each value that is rounded and restored. With fewer, int8 was measured no faster than float32.
 MIN_PRODUCTS = 30
-# A convolution of an image with few channels copies its pixels in many short pieces. With at most this many
-# weights for each pixel of its window, int8 was measured 0.84 to 2.4 times as slow as float32, mostly slower.
+# A convolution of an image with few channels copies its pixels in many short pieces, unless
+# `rewrites.fold_pixels` could give the image more channels. With at most this many weights for each pixel of
+# the window, int8 took 0.84 to 2.4 times as long as float32 (docs/decisions/integer-kernels.md).
 MAX_IMAGE_WEIGHTS = 96
-IMAGE_CHANNELS = 3  # at most; `rewrites.fold_pixels` gives an image more where it can
 
 
 def float_nodes(graph: Graph, keep: frozenset[str] = frozenset()) -> frozenset[str]:
@@ -128,4 +129,4 @@ def _reads_few_channels(graph: Graph, node: onnx.NodeProto) -> bool:
     if weight is None or node.input[0] not in graph.inputs:
         return False
     outputs, channels = weight.shape[:2]
-    return bool(channels <= IMAGE_CHANNELS and outputs * channels <= MAX_IMAGE_WEIGHTS)
+    return bool(channels < STEM_CHANNELS and outputs * channels <= MAX_IMAGE_WEIGHTS)

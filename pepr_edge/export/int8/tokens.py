@@ -31,7 +31,7 @@ def transpose_images(graph: Graph) -> int:
 def _tokens_to_image(graph: Graph, transpose: onnx.NodeProto) -> bool:
     """Write transpose and reshape as reshape and transpose; False if they do not make an image of tokens."""
     reshape = graph.only_consumer(transpose.output[0])
-    if reshape is None or not _is_reshape(graph, reshape, transpose.output[0]):
+    if reshape is None or not _has_constant_target(graph, reshape):
         return False
     tokens = graph.shape(transpose.input[0])
     image = graph.shape(reshape.output[0])
@@ -53,7 +53,7 @@ def _image_to_tokens(graph: Graph, transpose: onnx.NodeProto) -> bool:
         return False
     image = graph.shape(reshape.input[0])
     tokens = graph.shape(transpose.output[0])
-    if not _is_reshape(graph, reshape, reshape.input[0]) or len(tokens) != 3:
+    if not _has_constant_target(graph, reshape) or len(tokens) != 3:
         return False
     if not _is_image_of(image, tokens[1], tokens[2]):
         return False
@@ -66,9 +66,9 @@ def _image_to_tokens(graph: Graph, transpose: onnx.NodeProto) -> bool:
     return True
 
 
-def _is_reshape(graph: Graph, node: onnx.NodeProto, source: str) -> bool:
-    """True for a reshape of this tensor to a constant shape."""
-    return node.op_type == "Reshape" and node.input[0] == source and graph.constant(node.input[1]) is not None
+def _has_constant_target(graph: Graph, node: onnx.NodeProto) -> bool:
+    """True for a reshape to a constant shape."""
+    return node.op_type == "Reshape" and graph.constant(node.input[1]) is not None
 
 
 def _is_image_of(image: Sequence[int], tokens: int, channels: int) -> bool:

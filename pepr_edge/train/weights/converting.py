@@ -97,7 +97,7 @@ def import_weights(
     template = Template(timm_name(architecture), {})
     file = read_weights(source, averaged)
     layers = layers_of(build(architecture, template))  # at its own size, channels and classes
-    fitted = fit(file, layers, template, source, averaged)
+    fitted = fit(file, layers, template, source, averaged=averaged)
     notes = list(fitted.notes)
     if file.averaged and not averaged:
         notes.append("the file holds averaged weights, too: --ema takes them")

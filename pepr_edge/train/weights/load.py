@@ -58,7 +58,7 @@ def load_weights(model: nn.Module, template: Template, channels: int, path: Path
         ModelError: the file cannot be read, or does not fit.
     """
     layers = layers_of(model)
-    fitted = fit(read_weights(path), layers, template, path)
+    fitted = fit(read_weights(path), layers, template, path, channels=channels)
     takes_head = _has_own_head(fitted, layers)
     tensors = {}
     for name, value in fitted.tensors.items():
@@ -89,9 +89,24 @@ def layers_of(model: nn.Module) -> Layers:
     return Layers(model.state_dict(), _names(config.get("first_conv")), _names(config.get("classifier")))
 
 
-def fit(file: WeightsFile, layers: Layers, template: Template, path: Path, averaged: bool = False) -> Fitted:
+def fit(
+    file: WeightsFile,
+    layers: Layers,
+    template: Template,
+    path: Path,
+    *,
+    averaged: bool = False,
+    channels: int = RGB,
+) -> Fitted:
     """Assign the tensors of a file: by name, by timm's conversion of older names, or by order and shape.
 
+    Args:
+        file: as it was read.
+        layers: of the architecture.
+        template: the architecture.
+        path: of the file.
+        averaged: of two copies in the file, take the averaged one.
+        channels: of the images that the first layer takes, 1 or 3.
     Raises:
         ModelError: none of them fits, it was written for another architecture, or its numbers are not those
             of a trained model.
@@ -106,7 +121,7 @@ def fit(file: WeightsFile, layers: Layers, template: Template, path: Path, avera
     _check_numbers(fitted, path)
     for name, value in fitted.tensors.items():
         if layers.is_first(name):
-            _check_channels(value, layers.tensors[name], path)
+            _check_channels(value, layers.tensors[name], channels, path)
     return fitted
 
 
@@ -130,11 +145,11 @@ def _check_numbers(fitted: Fitted, path: Path) -> None:
         raise ModelError(f"{path}: all weights are zero. Fetch or copy the file again.")
 
 
-def _check_channels(value: torch.Tensor, own: torch.Tensor, path: Path) -> None:
+def _check_channels(value: torch.Tensor, own: torch.Tensor, channels: int, path: Path) -> None:
     """Refuse a first layer for images that are neither grey nor colour."""
+    per_channel = own.shape[1] // channels  # more than 1 where blocks of pixels are channels
     found = value.shape[1]
-    expected = own.shape[1]
-    if found not in (expected, RGB * expected) and found * RGB != expected:
+    if found not in (per_channel, RGB * per_channel):
         raise ModelError(
             f"{path}: the first layer is for {found} channels, expected 1 or 3. "
             "Give weights that were trained on grey or colour images."

@@ -27,6 +27,8 @@ from pepr_edge.zoo.pretrained import Pretrained
 
 SOURCE_NAMES = {"weights_dir": "weights_dir", "cache": "the cache", "hub": "the hub"}
 MAX_NAMED = 4
+# So begins the reason for a size that the weights do not fit; it says nothing of other sizes.
+OTHER_SIZE = "its pretrained weights fit images of"
 NOT_IN_FOLDER = "weights_dir has no .safetensors, .pth or .pt file of its name"
 
 OnProgress = Callable[[int, int, str], None]
@@ -78,12 +80,10 @@ def resolve_weights(
 
 def _begun(architecture: str, earlier: Mapping[str, InitialWeights]) -> InitialWeights | None:
     """Return the weights that an architecture began with, at any size where they fit; None if at none."""
-    pretrained = pretrained_of(architecture)
-    other_size = "" if pretrained is None else _other_size(pretrained.only_px)
     records = [
         record
         for name, record in earlier.items()
-        if name.rpartition("@")[0] == architecture and record.reason != other_size
+        if name.rpartition("@")[0] == architecture and not record.reason.startswith(OTHER_SIZE)
     ]
     return next((record for record in records if record.kind != "scratch"), records[0] if records else None)
 
@@ -96,12 +96,7 @@ def _at_size(choice: WeightsChoice, architecture: str, px: int) -> WeightsChoice
     only_px = None if pretrained is None else pretrained.only_px
     if only_px in (None, px):
         return choice
-    return _scratch(_other_size(only_px))
-
-
-def _other_size(only_px: int | None) -> str:
-    """Return why weights are not taken for images of another size."""
-    return f"its pretrained weights fit images of {only_px} px only"
+    return _scratch(f"{OTHER_SIZE} {only_px} px only")
 
 
 def _on_this_machine(
