@@ -13,9 +13,9 @@ does it; each other one differs in a single technique:
   ModelEmaV3; decay such that it spans an epoch);
 - gradual: for the first tenth of the steps the classifier alone is trained.
 
-They are compared by the epoch that is kept, on validation and on test, with plain's of the same seed. No
-technique is a part of pepr_edge: this script puts it into the trainer. Energies are CPU seconds times
-declared watts. Files of finished trainings in DIR are used again.
+They are compared by the epoch that is kept, on validation and on test, with plain's of the same seed.
+"gradual" is a mode of pepr_edge; the others are not: this script puts them into the trainer. Energies are CPU
+seconds times declared watts. Files of finished trainings in DIR are used again.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ from pepr_edge.records import Epoch, TrainResult
 from pepr_edge.run_dir.store import write_text
 from pepr_edge.train import loop, session
 from pepr_edge.train.models import head_parameters
-from pepr_edge.train.trainer import CostTracker, Progress, Trainer
+from pepr_edge.train.trainer import CostTracker
 
 ARCHITECTURE = "tf_efficientnet_lite0"
 SEEDS = 3
 BACKBONE_RATE = 0.1
-HEAD_ALONE = 0.1  # share of the steps
+GRADUAL = "gradual"
 
 Schedule = torch.optim.lr_scheduler.OneCycleLR
 
@@ -95,31 +95,6 @@ class AveragedTrainer(AveragingTrainer):
         self.model = trained
 
 
-class GradualTrainer(Trainer):
-    """A trainer that trains the classifier alone at first."""
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self._left = round(HEAD_ALONE * self._steps * self._settings.epochs)
-        self._train_backbone(self._left == 0)
-
-    def _train_backbone(self, trains: bool) -> None:
-        head = {id(parameter) for parameter in head_parameters(self.model)}
-        for parameter in self.model.parameters():
-            parameter.requires_grad_(trains or id(parameter) in head)
-
-    def train_one_epoch(self, cost_tracker: CostTracker, progress: Progress) -> None:
-        """Train an epoch, with the backbone from the step on at which it joins."""
-
-        def after_step(done: int, steps: int, epoch: int, best: float) -> None:
-            self._left -= 1
-            if self._left == 0:
-                self._train_backbone(True)
-            progress(done, steps, epoch, best)
-
-        super().train_one_epoch(cost_tracker, after_step)
-
-
 @contextmanager
 def lower_rate() -> Iterator[None]:
     """Put groups of two rates into the training step."""
@@ -135,7 +110,7 @@ TECHNIQUES: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "lower rate": lower_rate,
     "no decay of norms": lambda: patch.object(loop, "optimiser", grouped),
     "average": lambda: patch.object(session, "Trainer", AveragedTrainer),
-    "gradual": lambda: patch.object(session, "Trainer", GradualTrainer),
+    GRADUAL: nullcontext,
 }
 
 
@@ -155,7 +130,7 @@ def main() -> None:
         for source in arguments.sets:
             for name in TECHNIQUES:
                 folder = arguments.work / Path(source).stem
-                trained = _trained(name, _recipe(source, seed, arguments.weights), folder)
+                trained = _trained(name, _recipe(name, source, seed, arguments.weights), folder)
                 trainings.append(
                     {"data": Path(source).stem, "seed": seed, "technique": name, **_row(trained)}
                 )
@@ -175,8 +150,10 @@ def main() -> None:
     print(as_markdown(rows))
 
 
-def _recipe(source: str, seed: int, weights: Path) -> ResolvedRecipe:
-    return recipe_by_images(source, seed, [ARCHITECTURE], str(weights.resolve()))
+def _recipe(technique: str, source: str, seed: int, weights: Path) -> ResolvedRecipe:
+    recipe = recipe_by_images(source, seed, [ARCHITECTURE], str(weights.resolve()))
+    mode = GRADUAL if technique == GRADUAL else "full"
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update={"mode": mode})})
 
 
 def _trained(technique: str, recipe: ResolvedRecipe, folder: Path) -> TrainResult:

@@ -7,7 +7,6 @@ from pepr_edge.recipe.recipe import (
     BILINEAR,
     FLOAT32,
     PRETRAINED,
-    SCRATCH,
     Bundles,
     Candidates,
     Data,
@@ -20,7 +19,7 @@ from pepr_edge.recipe.recipe import (
     TaskSettings,
 )
 from pepr_edge.recipe.shipped import find, recipes_dir, variants_dir
-from pepr_edge.recipe.training import PAPER, Train
+from pepr_edge.recipe.training import PAPER, SCRATCH, Train
 
 __all__ = [
     "AUTO",

@@ -26,14 +26,13 @@ from pepr_edge.recipe.key_types import (
 )
 from pepr_edge.recipe.machines import Budgets, Cluster, Device, WorkerLimits, Workstation
 from pepr_edge.recipe.toml import Section
-from pepr_edge.recipe.training import PAPER, Train
+from pepr_edge.recipe.training import PAPER, SCRATCH, Train
 from pepr_edge.records import Candidate, Interpolation
 from pepr_edge.scoring.metrics import performance_fault
 from pepr_edge.scoring.pepr import RESOURCES
 from pepr_edge.tasks import parse_target
 
 PRETRAINED = "pretrained"
-SCRATCH = "scratch"
 BILINEAR: Interpolation = "bilinear"
 FLOAT32 = "fp32"
 ColumnRole = Literal["path", "label", "split", "group"]

@@ -141,7 +141,10 @@ KEYS: dict[str, str] = {
         'Sets the defaults of the other keys: "paper" is Adam at 5e-4, batches of 32 and 10 epochs '
         "(Selvan et al. 2025)."
     ),
-    "train.mode": '"full" trains all weights; "head" trains only the classifier.',
+    "train.mode": (
+        '"full" trains all weights; "gradual" does, too, but from pretrained weights only the classifier for '
+        'the first tenth of the steps; "head" trains only the classifier.'
+    ),
     "train.epochs": (
         'Max number of passes over the training images; "auto" is chosen by their number when the run begins.'
     ),

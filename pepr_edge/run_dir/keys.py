@@ -150,7 +150,7 @@ def train_key(
     """
     settings = [
         _data_settings(candidate, recipe),
-        recipe.train.model_dump(mode="json", exclude={*REPEATS, "teacher"}),
+        recipe.train.of_weights(candidate.weights).model_dump(mode="json", exclude={*REPEATS, "teacher"}),
         recipe.workstation.model_dump(mode="json"),
         training_metric(recipe.score.performance),
         seed_of(recipe, repeat),

@@ -150,4 +150,4 @@ def batch_loader(
 
 def train_mode(model: nn.Module, settings: Train) -> None:
     """Set the training mode; in mode "head" the backbone stays unchanged, including its batch statistics."""
-    model.train(settings.mode == "full")
+    model.train(settings.mode != "head")

@@ -171,7 +171,7 @@ def normalisation(model: nn.Module, channels: int) -> tuple[tuple[float, ...], t
 
 
 def head_parameters(model: nn.Module) -> list[nn.Parameter]:
-    """Return the parameters of the classifier, the only ones that mode "head" trains.
+    """Return the parameters of the classifier, the only ones that mode "head" trains, and "gradual" at first.
 
     Raises:
         ModelError: the model has no classifier layer.
@@ -180,6 +180,18 @@ def head_parameters(model: nn.Module) -> list[nn.Parameter]:
     if not parameters:
         raise ModelError('this architecture has no classifier layer of its own. Use train.mode = "full".')
     return parameters
+
+
+def backbone_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters outside the classifier, as far as a training changes them.
+
+    Raises:
+        ModelError: the model has no classifier layer.
+    """
+    head = {id(parameter) for parameter in head_parameters(model)}
+    return [
+        parameter for parameter in model.parameters() if parameter.requires_grad and id(parameter) not in head
+    ]
 
 
 def _classifiers(model: nn.Module) -> list[nn.Module]:

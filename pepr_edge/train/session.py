@@ -17,7 +17,7 @@ from pepr_edge.data import Dataset
 from pepr_edge.energy.meter import Meter, MeterSettings
 from pepr_edge.measure.memory import peak_memory_bytes
 from pepr_edge.recipe import Recipe
-from pepr_edge.recipe.settings import ResolvedRecipe
+from pepr_edge.recipe.settings import ResolvedRecipe, ResolvedTrain
 from pepr_edge.records import (
     Candidate,
     InterruptionLoss,
@@ -35,7 +35,7 @@ from pepr_edge.train.cost import interruption_loss, no_cost, total_s
 from pepr_edge.train.cost_tracker import CostTracker, read_snapshot
 from pepr_edge.train.distil import TeacherFiles, teacher_logits
 from pepr_edge.train.loop import batch, loss_function, optimiser
-from pepr_edge.train.models import head_parameters
+from pepr_edge.train.models import backbone_parameters
 from pepr_edge.train.setup import choose_device, initial_model
 from pepr_edge.train.step import BRIEF_BELOW_STEPS, ComputeMode, TrainStep, probe, synchronise
 from pepr_edge.train.thread_probe import probe_threads
@@ -61,6 +61,11 @@ class TrainingJob:
     progress: Progress
     weights_file: str = ""
     teacher: TeacherFiles | None = None
+
+    @property
+    def settings(self) -> ResolvedTrain:
+        """How to train this candidate."""
+        return self.recipe.train.of_weights(self.candidate.weights)
 
 
 @dataclass(frozen=True)
@@ -125,7 +130,7 @@ class TrainingSession:
             threads=self.threads,
             probes=self.probes,
             epochs=trainer.epochs,
-            epochs_wanted=self.job.recipe.train.epochs,
+            epochs_wanted=self.job.settings.epochs,
             best_epoch=trainer.best_epoch,
             stopped_early=trainer.stopped_early,
             cost=self.cost_tracker.cost,
@@ -144,7 +149,7 @@ def open_session(job: TrainingJob) -> Iterator[TrainingSession]:
         ModelError: the model cannot be built, or no training step works.
     """
     recipe = job.recipe
-    settings = recipe.train
+    settings = job.settings
     device = choose_device(settings.device)
     saved = checkpoint_io.load(job.folder, job.key)
     training, state = saved if saved is not None else (None, None)
@@ -158,7 +163,8 @@ def open_session(job: TrainingJob) -> Iterator[TrainingSession]:
         initial = initial_model(job.candidate, job.data, recipe, job.threads, job.weights_file)
         model, spec, weights_match = initial
         if settings.mode == "head":
-            _freeze_backbone(model)
+            for parameter in backbone_parameters(model):
+                parameter.requires_grad_(False)
         model = model.to(device)
         if training is None:
             mode, threads, probes = _probe(model, job, spec, cost_tracker)
@@ -217,13 +223,6 @@ def _reset_peak(device: torch.device) -> None:
         torch.cuda.reset_peak_memory_stats(device)
 
 
-def _freeze_backbone(model: nn.Module) -> None:
-    for parameter in model.parameters():
-        parameter.requires_grad_(False)
-    for parameter in head_parameters(model):
-        parameter.requires_grad_(True)
-
-
 def _probe(
     model: nn.Module, job: TrainingJob, spec: Preprocess, cost_tracker: CostTracker
 ) -> tuple[ComputeMode, int, tuple[ProbeResult, ...]]:
@@ -232,7 +231,7 @@ def _probe(
     The threads come first: beside another program, threads that wait for each other slow one mode more than
     the next, so the choice of the mode would be left to chance. With one thread it is not.
     """
-    settings = job.recipe.train
+    settings = job.settings
     train = job.data.splits["train"]
     labels = train[1]
     device = next(model.parameters()).device
@@ -259,7 +258,7 @@ def _warm_up(model: nn.Module, mode: ComputeMode, job: TrainingJob, spec: Prepro
 
     Without a pause, the probe has done this.
     """
-    settings = job.recipe.train
+    settings = job.settings
     train = job.data.splits["train"]
     labels = train[1]
     device = next(model.parameters()).device

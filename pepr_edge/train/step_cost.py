@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from pepr_edge.errors import PeprError
 from pepr_edge.recipe.settings import ResolvedRecipe, ResolvedTrain
 from pepr_edge.records import Candidate, StepCost
 from pepr_edge.train.loop import BatchLoader, batch_loader, batches, loss_function, train_mode, train_step
+from pepr_edge.train.models import backbone_parameters
 from pepr_edge.train.setup import untrained
 from pepr_edge.train.step import ComputeMode, TrainStep
 
@@ -76,15 +78,26 @@ def step_costs(
         while waiting:
             group = _open_group(waiting, recipe)
             _run_rounds(group, meter, rounds, on_block)
-            costs += [subject.record() for subject in group if subject.usages]
+            costs += [subject.record() for subject in group if subject.blocks]
     return costs
 
 
+class _Part(NamedTuple):
+    """The steps of one kind in a block: what they used, and the share that this kind has of a training."""
+
+    share: float
+    usage: Usage
+    images: int
+
+
 class _Subject:
-    """A candidate that is open: its training step, its batches, and what its blocks used."""
+    """A candidate that is open: its training step, its batches, and what its blocks used.
+
+    A block takes full steps and, if a training begins with some, steps of the classifier alone.
+    """
 
     def __init__(self, job: StepCostJob, recipe: ResolvedRecipe) -> None:
-        settings = recipe.train
+        settings = recipe.train.of_weights(job.candidate.weights)
         train_split = job.data.splits["train"]
         labels = train_split[1]
         model, spec = untrained(job.candidate, job.data, recipe, job.threads)
@@ -95,7 +108,9 @@ class _Subject:
         generator = torch.Generator().manual_seed(recipe.seed)
         self.job = job
         self.num_params = sum(parameter.numel() for parameter in model.parameters())
-        self.usages: list[tuple[Usage, int]] = []
+        self.blocks: list[list[_Part]] = []
+        self._head_share = settings.head_share
+        self._waiting = backbone_parameters(model) if settings.head_share else []
         self._step: TrainStep = train_step(model, job.mode, settings, loss, SCHEDULE_STEPS)
         self._load_batch: BatchLoader = batch_loader(train_split, spec, settings, generator, device)
         self._batches = _endless(len(labels), settings, np.random.default_rng(recipe.seed))
@@ -108,6 +123,14 @@ class _Subject:
             RuntimeError: memory is short.
         """
         torch.set_num_threads(self.job.threads)
+        parts = [self._run_part(meter, 1 - self._head_share, trains_backbone=True)]
+        if self._head_share:
+            parts.append(self._run_part(meter, self._head_share, trains_backbone=False))
+        self.blocks.append(parts)
+
+    def _run_part(self, meter: Meter, share: float, trains_backbone: bool) -> _Part:
+        for parameter in self._waiting:
+            parameter.requires_grad_(trains_backbone)
         if self._step_s < SLOW_S:
             self._step_s = self._take_step()[1]
         mark = meter.mark()
@@ -117,8 +140,8 @@ class _Subject:
             count, step_s = self._take_step()
             images += count
             steps_s.append(step_s)
-        self.usages.append((meter.since(mark), images))
         self._step_s = median(steps_s)
+        return _Part(share, meter.since(mark), images)
 
     def _take_step(self) -> tuple[int, float]:
         """Return the images of a step and its seconds."""
@@ -129,22 +152,26 @@ class _Subject:
 
     def record(self) -> StepCost:
         """Return the cost per image of each block."""
-        energies = [usage.energy for usage, _ in self.usages]
-        energy_j = tuple(
-            usage.energy.value / images for usage, images in self.usages if usage.energy.value is not None
-        )
-        is_known = len(energy_j) == len(self.usages)
+        parts = [part for block in self.blocks for part in block]
+        energy = parts[0].usage.energy
+        is_known = all(part.usage.energy.value is not None for part in parts)
         return StepCost(
             key=self.job.key,
             candidate=self.job.candidate,
             layout=self.job.mode.layout,
             precision=self.job.mode.precision,
             threads=self.job.threads,
-            images=sum(images for _, images in self.usages),
-            energy_j=energy_j if is_known else (),
-            duration_s=tuple(usage.duration_s / images for usage, images in self.usages),
-            method=energies[0].method if is_known else "unavailable",
-            source=energies[0].source,
+            images=sum(part.images for part in parts),
+            energy_j=self._per_image(lambda usage: usage.energy.value or 0.0) if is_known else (),
+            duration_s=self._per_image(lambda usage: usage.duration_s),
+            method=energy.method if is_known else "unavailable",
+            source=energy.source,
+        )
+
+    def _per_image(self, amount: Callable[[Usage], float]) -> tuple[float, ...]:
+        """Return an amount per image of a training, for each block."""
+        return tuple(
+            sum(part.share * amount(part.usage) / part.images for part in block) for block in self.blocks
         )
 
 
@@ -179,5 +206,5 @@ def _run_rounds(
             try:
                 subject.run_block(meter)
             except RuntimeError:
-                subject.usages.clear()
+                subject.blocks.clear()
             on_block(subject.job.candidate)

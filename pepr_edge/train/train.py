@@ -109,7 +109,7 @@ def _time_steps(session: TrainingSession) -> tuple[Usage, int]:
     trainer = session.trainer
     job = session.job
     device = session.device
-    settings = job.recipe.train
+    settings = job.settings
     train_split = job.data.splits["train"]
     labels = train_split[1]
     rng = np.random.default_rng(job.recipe.seed)
@@ -185,7 +185,7 @@ def _result(session: TrainingSession, logits: dict[Split, NDArray[np.float32]]) 
         checkpoint_sha256=sha256_file(job.folder / CHECKPOINT),
         data_sha256=job.data.info.sha256,
         protocol=recipe.train.protocol,
-        mode=recipe.train.mode,
+        mode=job.settings.mode,
         layout=trainer.mode.layout,
         precision=trainer.mode.precision,
         probes=session.probes,

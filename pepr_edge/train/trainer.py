@@ -30,6 +30,7 @@ from pepr_edge.train.loop import (
     train_epoch,
     train_step,
 )
+from pepr_edge.train.models import backbone_parameters
 from pepr_edge.train.step import ComputeMode
 
 # Arguments: steps done, steps of the epoch, number of the epoch, best validation performance so far (-inf in
@@ -95,6 +96,8 @@ class Trainer:
         )
         if teacher_logits is not None:
             self._load_batch = with_teacher(self._load_batch, teacher_logits, self.step.device)
+        self._head_steps = round(settings.head_share * self._steps * settings.epochs)
+        self._waiting = backbone_parameters(model) if self._head_steps else []
         self._backbone: Backbone | None = None
         self._is_inseparable = False  # the backbone cannot be separated from the classifier
         self._trains_on_features = False
@@ -126,8 +129,11 @@ class Trainer:
         images = len(self._data.splits["train"][1])
         size = self._settings.batch_size
         epoch = len(self.epochs) + 1
+        steps_before = len(self.epochs) * self._steps
+        self._let_backbone_join(steps_before)
 
         def on_step(done: int) -> None:
+            self._let_backbone_join(steps_before + done)
             cost_tracker.tick(images if done == self._steps else done * size)
             progress(done, self._steps, epoch, self._best_rating()[0])
 
@@ -140,6 +146,11 @@ class Trainer:
         logits = self._validate(cost_tracker)
         cost_tracker.end()
         self._add_epoch(self._epoch_record(epoch, train_loss, logits, usage))
+
+    def _let_backbone_join(self, steps_done: int) -> None:
+        """Train the classifier alone at first, if so set; then all weights."""
+        for parameter in self._waiting:
+            parameter.requires_grad_(steps_done >= self._head_steps)
 
     def uses_features(self) -> bool:
         """True if only the classifier is trained, on images without augmentation.

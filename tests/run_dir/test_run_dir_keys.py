@@ -108,6 +108,16 @@ def test_the_place_of_the_weights_is_in_no_key() -> None:
     assert run_key(recipe, ["data"], {}) == run_key(moved, ["data"], {})
 
 
+@pytest.mark.parametrize(("weights", "is_other"), [("scratch", False), ("pretrained", True), ("file", True)])
+def test_mode_gradual_is_another_training_only_of_given_weights(weights: str, is_other: bool) -> None:
+    recipe = made_records.recipe()
+    info = made_records.info("small")
+    gradual = recipe.model_copy(update={"train": recipe.train.model_copy(update={"mode": "gradual"})})
+    candidate = info.candidates[0].replace(weights=weights)
+    keys = [train_key(candidate, one, info.data) for one in (recipe, gradual)]
+    assert (keys[0] != keys[1]) == is_other
+
+
 def test_the_filter_of_the_images_is_in_the_key_of_a_training() -> None:
     """A recipe that names the filter, and one that leaves it to the weights, train on the same images."""
     recipe = made_records.recipe()

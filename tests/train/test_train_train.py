@@ -223,6 +223,23 @@ def test_mode_head_does_not_change_the_backbone(recipe: MakeRecipe, data: Datase
     assert made.result.num_params == sum(parameter.numel() for parameter in create(CANDIDATE).parameters())
 
 
+@pytest.mark.parametrize(("weights", "mode"), [("scratch", "full"), ("file", "gradual")])
+def test_mode_gradual_is_full_from_scratch(
+    recipe: MakeRecipe, data: Dataset, tmp_path: Path, weights: str, mode: str
+) -> None:
+    """Random weights of a backbone are not worth keeping for a tenth of the steps."""
+    file = tmp_path / "weights.safetensors"
+    save_file(create(CANDIDATE).state_dict(), file)
+    made = carry_out(
+        recipe(train={"epochs": 1, "mode": "gradual"}),
+        data,
+        tmp_path / "folder",
+        candidate=CANDIDATE.replace(weights=weights),
+        weights_file=str(file) if weights == "file" else "",
+    )
+    assert made.result.mode == mode
+
+
 def test_weights_that_are_gone_are_not_replaced_by_random_ones(
     recipe: MakeRecipe, data: Dataset, tmp_path: Path
 ) -> None:

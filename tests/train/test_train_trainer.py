@@ -4,6 +4,7 @@ import copy
 import io
 import tempfile
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -249,6 +250,37 @@ def test_mode_head_trains_the_classifier_only(tiny: Make, data: Dataset) -> None
     assert changed == {"fc.weight", "fc.bias"}
 
 
+@pytest.mark.parametrize(("epochs", "alone"), [(10, 3), (5, 2), (1, 0)])
+def test_mode_gradual_trains_the_classifier_alone_for_the_first_tenth_of_the_steps(
+    tiny: Make, data: Dataset, epochs: int, alone: int
+) -> None:
+    model = tiny()
+    weights = dict(model.named_parameters())
+    states = [{name: weight.detach().clone() for name, weight in weights.items()}]
+
+    def after_step(*_: Any) -> None:
+        states.append({name: weight.detach().clone() for name, weight in weights.items()})
+
+    trained(model, data, settings(mode="gradual", epochs=epochs, patience=epochs), progress=after_step)
+    assert len(states) == 1 + 3 * epochs
+    for number, (before, after) in enumerate(pairwise(states)):
+        changed = {name for name in weights if not torch.equal(before[name], after[name])}
+        if number < alone:
+            assert changed == {"fc.weight", "fc.bias"}, number
+        else:
+            assert not changed <= {"fc.weight", "fc.bias"}, number
+
+
+def test_mode_gradual_leaves_weights_alone_that_an_architecture_never_trains(
+    tiny: Make, data: Dataset
+) -> None:
+    model = tiny()
+    fixed = next(iter(model.parameters())).requires_grad_(False)
+    before = fixed.clone()
+    trained(model, data, settings(mode="gradual", epochs=5))
+    assert torch.equal(fixed, before)
+
+
 def test_progress_reports_each_step_and_the_best_so_far(tiny: Make, data: Dataset) -> None:
     reported: list[tuple[int, int, int, float]] = []
     result = trained(tiny(), data, settings(epochs=2), progress=lambda *step: reported.append(step))
@@ -284,15 +316,16 @@ def with_drop_path() -> nn.Module:
     return model
 
 
-@pytest.mark.parametrize("protocol", ["default", "paper"])
+@pytest.mark.parametrize("changes", [{}, {"protocol": "paper"}, {"mode": "gradual", "epochs": 30}])
 @pytest.mark.parametrize(
     "mode", [ComputeMode(), ComputeMode("channels_last"), ComputeMode("channels_last", "bfloat16")]
 )
 @pytest.mark.parametrize("net", ["dropout", pytest.param("drop path", marks=pytest.mark.slow)])
 def test_a_training_that_resumes_from_its_state_gives_identical_bits(
-    tiny: Make, data: Dataset, mode: ComputeMode, net: str, protocol: str
+    tiny: Make, data: Dataset, mode: ComputeMode, net: str, changes: dict[str, Any]
 ) -> None:
-    plan = settings(epochs=4, augment="light", learning_rate=0.02, protocol=protocol, patience=9)
+    """The gradual one stops while the classifier learns alone."""
+    plan = settings(**{"epochs": 4, "augment": "light", "learning_rate": 0.02, "patience": 9, **changes})
 
     def begun() -> Trainer:
         model = tiny() if net == "dropout" else with_drop_path()

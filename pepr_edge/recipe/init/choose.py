@@ -225,6 +225,12 @@ def _training(summary: DatasetSummary, base: Recipe, settings: RunSettings) -> I
         "validation.",
     )
     yield _Choice(
+        "train.mode",
+        base.train.mode,
+        '"gradual": from pretrained weights, the classifier learns alone for the first tenth of the steps. '
+        '"full": all weights learn from the start.',
+    )
+    yield _Choice(
         "train.repeats",
         AUTO,
         "Models that may be the best are trained again with other seeds, until first place is settled: "
