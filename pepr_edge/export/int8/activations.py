@@ -12,6 +12,7 @@ from pepr_edge.export.int8.graph import Graph, attribute
 
 HARD_SLOPE, HARD_SHIFT = 1 / 6, 0.5  # of HardSwish: x * clip(x / 6 + 1/2, 0, 1)
 MICROSOFT = "com.microsoft"
+SWISH = "QuickGelu"  # onnxruntime's x * sigmoid(alpha * x)
 
 
 def fold_gates(graph: Graph) -> int:
@@ -109,9 +110,36 @@ def fuse_gelu(graph: Graph) -> int:
         new = helper.make_node("Gelu", [source], old[-1].output, old[-1].name, domain=MICROSOFT)
         graph.replace(old, [new])
         count += 1
+    _declare_microsoft(graph, count)
+    return count
+
+
+def fuse_swish(graph: Graph) -> int:
+    """Replace x * sigmoid(x) by one float32 operator.
+
+    The two integer operators take longer, and round twice more.
+    """
+    count = 0
+    for node in list(graph.nodes):
+        product = graph.only_consumer(node.output[0]) if node.op_type == "Sigmoid" else None
+        if (
+            product is None
+            or product.op_type != "Mul"
+            or set(product.input) != {node.input[0], node.output[0]}
+        ):
+            continue
+        new = helper.make_node(
+            SWISH, node.input[:1], product.output, product.name, domain=MICROSOFT, alpha=1.0
+        )
+        graph.replace([node, product], [new])
+        count += 1
+    _declare_microsoft(graph, count)
+    return count
+
+
+def _declare_microsoft(graph: Graph, count: int) -> None:
     if count and not any(entry.domain == MICROSOFT for entry in graph.model.opset_import):
         graph.model.opset_import.append(helper.make_opsetid(MICROSOFT, 1))
-    return count
 
 
 def _gelu(graph: Graph, erf: onnx.NodeProto) -> tuple[list[onnx.NodeProto], str] | None:

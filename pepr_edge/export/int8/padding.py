@@ -31,6 +31,7 @@ SAME_CHANNELS = (
     "HardSwish",
     "LeakyRelu",
     "MaxPool",
+    "QuickGelu",
     "Relu",
     "Sigmoid",
 )
@@ -103,7 +104,9 @@ class _Groups:
 
     def _connect(self, node: onnx.NodeProto) -> None:
         graph = self.graph
-        if node.op_type == "Conv" and graph.constant(node.input[1]) is not None:
+        if node.op_type == "Conv" and all(
+            graph.constant(name) is not None for name in node.input[1:] if name
+        ):
             self._connect_convolution(node)
         elif node.op_type in SAME_CHANNELS:
             self._join(node.input[0], node.output[0])

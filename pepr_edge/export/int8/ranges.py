@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from pepr_edge.export.int8.activations import SWISH
 from pepr_edge.export.int8.graph import Graph, is_depthwise
 from pepr_edge.export.int8.statistics import TensorStatistics
 
@@ -160,10 +161,8 @@ def _activation_of(graph: Graph, name: str) -> Function:
     """Return the activation that alone reads a tensor, else the identity."""
     readers = graph.consumers(name)
     kinds = sorted(reader.op_type for reader in readers)
-    if kinds == ["Mul", "Sigmoid"]:
-        sigmoid = next(reader for reader in readers if reader.op_type == "Sigmoid")
-        if graph.only_consumer(sigmoid.output[0]) in readers:
-            return lambda values: values / (1 + np.exp(-np.clip(values, -60, 60)))
+    if kinds == [SWISH]:
+        return lambda values: values / (1 + np.exp(-np.clip(values, -60, 60)))
     if kinds == ["Add", "Mul"]:
         addition = next(reader for reader in readers if reader.op_type == "Add")
         if any(graph.scalar(other) is not None for other in addition.input):

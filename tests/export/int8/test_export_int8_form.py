@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from int8_nets import IMAGE, Net, graph_of, run
 
 from pepr_edge.errors import ExportError
-from pepr_edge.export.int8 import bias, concats, equalise, placement, ranges, statistics
+from pepr_edge.export.int8 import activations, bias, concats, equalise, placement, ranges, statistics
 from pepr_edge.export.int8.form import int8_form, integer_kernels
 from pepr_edge.export.int8.rewrites import rewrite
 from pepr_edge.export.prepare import PreparedModel
@@ -213,6 +213,7 @@ def test_values_that_an_activation_ignores_get_no_steps() -> None:
     source = net.conv(IMAGE, 3, 4)
     silu = net.node("Mul", [source, net.node("Sigmoid", [source])])
     graph = graph_of(net.model(net.conv(silu, 4, 4)))
+    assert activations.fuse_swish(graph) == 1
     sample = np.linspace(-60, 6, 4096, dtype=np.float32)[None].repeat(4, axis=0)
     found = statistics.TensorStatistics(
         sample.min(axis=1), sample.max(axis=1), sample.mean(axis=1), sample.mean(axis=1), sample
@@ -273,15 +274,17 @@ def test_channels_are_made_equal_and_the_outputs_stay() -> None:
     assert extent.max() / extent.min() < 1.5 * equalise.HEADROOM
 
 
-@pytest.mark.parametrize("kind", ["SiLU", "ReLU6"])
+@pytest.mark.parametrize("kind", ["SiLU", "SiLU fused", "ReLU6"])
 def test_nothing_is_scaled_through_an_activation_that_is_not_homogeneous(kind: str) -> None:
     net = Net()
     source = net.conv(IMAGE, 3, 16)
-    if kind == "SiLU":
+    if kind.startswith("SiLU"):
         active = net.node("Mul", [source, net.node("Sigmoid", [source])])
     else:
         active = net.node("Clip", [source, net.constant(np.float32(0)), net.constant(np.float32(6))])
     graph = graph_of(net.model(net.conv(active, 16, 4)))
+    if kind == "SiLU fused":
+        activations.fuse_swish(graph)
     assert all(link.fixed for link in equalise.links(graph))
 
 

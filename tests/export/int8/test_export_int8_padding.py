@@ -162,3 +162,14 @@ def test_any_chain_of_blocks_computes_the_same(widths: list[int], seed: int, is_
         else:
             last, channels = net.node("Add", [expanded, deep]), width
     padded(net, net.head(last, channels))
+
+
+def test_a_convolution_whose_bias_is_computed_is_not_padded() -> None:
+    """PyTorch exports equal biases as one constant and operators that copy it."""
+    net = Net()
+    source = net.conv(IMAGE, 3, 24)
+    bias = net.node("Identity", [net.constant(np.zeros(24, np.float32))])
+    weight = net.constant(net.rng.normal(size=(24, 1, 3, 3)).astype(np.float32))
+    options = {"group": 24, "kernel_shape": [3, 3], "pads": [1] * 4}
+    result = net.conv(net.node("Conv", [source, weight, bias], **options), 24, 16)
+    assert padded(net, result)[0] == 0

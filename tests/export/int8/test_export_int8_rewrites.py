@@ -10,7 +10,7 @@ import onnx
 import pytest
 from int8_nets import IMAGE, Net, graph_of, kinds, run, same, weights
 
-from pepr_edge.export.int8 import activations, linear, rewrites, sizes, tokens
+from pepr_edge.export.int8 import activations, linear, placement, rewrites, sizes, tokens
 from pepr_edge.export.int8.graph import Graph, attribute
 
 Step = Callable[[Graph], int]
@@ -185,6 +185,36 @@ def test_a_gelu_whose_scaled_input_is_read_elsewhere_stays() -> None:
     plus = net.node("Add", [net.node("Erf", [scaled]), net.constant(np.float32(1))])
     gelu = net.node("Mul", [net.node("Mul", [source, plus]), net.constant(np.float32(0.5))])
     count, _ = applied(activations.fuse_gelu, net, net.conv(net.node("Add", [gelu, scaled]), 8, 4))
+    assert count == 0
+
+
+@pytest.mark.parametrize("gate_first", [True, False])
+def test_a_swish_is_fused_and_alone_stays_float32(gate_first: bool) -> None:
+    """What follows it, such as the pooling of a gate, computes on integers."""
+    net = Net()
+    source = net.conv(IMAGE, 3, 16)
+    sigmoid = net.node("Sigmoid", [source])
+    swish = net.node("Mul", [sigmoid, source] if gate_first else [source, sigmoid])
+    gate = net.node("Sigmoid", [net.conv(net.node("GlobalAveragePool", [swish]), 16, 16)])
+    result = net.conv(net.node("Mul", [swish, gate]), 16, 16)
+    before = net.model(result)
+    graph = graph_of(before)
+    assert activations.fuse_swish(graph) == 1
+    after = graph.save()
+    assert kinds(after) == ["Conv", "Conv", "Conv", "GlobalAveragePool", "Mul", "QuickGelu", "Sigmoid"]
+    assert same(before, after, net.images())
+    (fused,) = [node.name for node in after.graph.node if node.op_type == "QuickGelu"]
+    first = after.graph.node[0].name  # reads an image of three channels
+    assert placement.float_nodes(graph) - {first} == {fused}
+
+
+def test_a_product_with_another_sigmoid_is_no_swish() -> None:
+    net = Net()
+    source = net.conv(IMAGE, 3, 8)
+    sigmoid = net.node("Sigmoid", [source])
+    read_twice = net.node("Add", [net.node("Mul", [source, sigmoid]), sigmoid])
+    other = net.node("Mul", [net.conv(IMAGE, 3, 8), net.node("Sigmoid", [read_twice])])
+    count, _ = applied(activations.fuse_swish, net, net.conv(other, 8, 4))
     assert count == 0
 
 
