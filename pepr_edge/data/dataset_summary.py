@@ -57,7 +57,12 @@ class DatasetSummary:
     @property
     def imbalance(self) -> float:
         """Images of the most frequent class per image of the rarest class."""
-        return _imbalance(self.class_counts)
+        return imbalance(self.class_counts)
+
+    @property
+    def training_counts(self) -> tuple[int, ...]:
+        """The images of each class that settings are chosen by: without those of validation and test."""
+        return self.train_counts or self.class_counts
 
     @property
     def shorter_side_px(self) -> int:
@@ -71,13 +76,11 @@ class DatasetSummary:
             train_images=self.images["train"],
             classes=len(self.labels),
             side_px=self.shorter_side_px,
-            imbalance=_imbalance(self.train_counts or self.class_counts)
-            if self.task in ("binary", "multiclass")
-            else None,
+            imbalance=imbalance(self.training_counts) if self.task in ("binary", "multiclass") else None,
         )
 
 
-def _imbalance(counts: Sequence[int]) -> float:
+def imbalance(counts: Sequence[int]) -> float:
     """Return the images of the most frequent class per image of the rarest."""
     return max(counts) / max(1, min(counts))
 

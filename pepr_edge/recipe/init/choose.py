@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pepr_edge.data import DatasetSummary
+from pepr_edge.data.dataset_summary import imbalance
 from pepr_edge.recipe import AUTO, SCRATCH, Data, Recipe
 from pepr_edge.recipe.settings import TRAIN_KEYS, ResolvedRecipe, resolve
 from pepr_edge.recipe.settings import choose as choose_settings
@@ -255,20 +256,20 @@ def _metric(summary: DatasetSummary) -> Iterator[_Choice]:
 
 
 def _imbalance(summary: DatasetSummary) -> Iterator[_Choice]:
-    """Choose class weights and the metric by how unequal the class sizes are."""
-    largest = max(summary.class_counts)
-    smallest = min(summary.class_counts)
-    most_frequent = summary.labels[summary.class_counts.index(largest)]
-    rarest = summary.labels[len(summary.labels) - 1 - summary.class_counts[::-1].index(smallest)]
-    sizes = f"{largest:,} {most_frequent} and {smallest:,} {rarest}"
-    if summary.imbalance >= IMBALANCED:
-        reason = (
-            f"{sizes}: {summary.imbalance:.1f} times as many. All classes then count equally in the loss."
-        )
+    """Choose class weights and the metric by how unequal the class sizes are, among the training images."""
+    counts = summary.training_counts
+    largest = max(counts)
+    smallest = min(counts)
+    most_frequent = summary.labels[counts.index(largest)]
+    rarest = summary.labels[len(summary.labels) - 1 - counts[::-1].index(smallest)]
+    sizes = f"{largest:,} {most_frequent} and {smallest:,} {rarest} to train on"
+    ratio = imbalance(counts)
+    if ratio >= IMBALANCED:
+        reason = f"{sizes}: {ratio:.1f} times as many. All classes then count equally in the loss."
         yield _Choice("train.class_balanced", True, reason)
-        share = largest / summary.total
+        share = largest / sum(counts)
         reason = (
-            f"Always answering {most_frequent!r} is right on {percent(share)} of the images: "
+            f"Always answering {most_frequent!r} is right on {percent(share)} of the training images: "
             "accuracy alone would hide errors in a rare class."
         )
         yield _Choice("score.performance", "balanced_accuracy", reason)
