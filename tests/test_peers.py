@@ -17,6 +17,7 @@ import tiny_bundle
 
 from pepr_edge.errors import MeasurementError, RunError
 from pepr_edge.export.quality_gate import assess_quality
+from pepr_edge.measure.runtimes import Runtime
 from pepr_edge.recipe import Recipe
 from pepr_edge.recipe.toml import read
 from pepr_edge.records import Quality, SessionSettings, SettingsTrial, VariantTrial
@@ -321,6 +322,14 @@ def test_openvinos_weights_count_in_the_size_of_its_file(tmp_path: Path) -> None
     (tmp_path / "model.onnx").write_bytes(b"6789")
     assert make.size_bytes(tmp_path / "nncf.xml") == 5
     assert make.size_bytes(tmp_path / "model.onnx") == 4
+
+
+def test_pytorch_as_a_peer_has_all_that_is_asked_of_a_runtime() -> None:
+    asked = {name for name in vars(Runtime) if not name.startswith("_")}
+    assert "run_all" in asked
+    # Asked only of runtimes that run bundles, and of those that the autotuner tries.
+    not_of_peers = {"signature", "option_grid", "trial_settings"}
+    assert {name for name in asked if not hasattr(tool("peers_torch"), name)} == not_of_peers
 
 
 def test_torch_compile_without_a_compiler_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,6 +85,11 @@ def run(session: Module, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
     return logits
 
 
+def run_all(session: Module, tensor: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
+    """Return the logits alone: a module has no second output."""
+    return (run(session, tensor),)
+
+
 def bind(session: Module, tensor: NDArray[np.float32]) -> Callable[[], object]:
     """Return a function that runs one inference on a fixed tensor."""
     import torch

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -56,8 +55,8 @@ class DatasetSummary:
 
     @property
     def imbalance(self) -> float:
-        """Images of the most frequent class per image of the rarest class."""
-        return imbalance(self.class_counts)
+        """Training images of the most frequent class per image of the rarest."""
+        return max(self.training_counts) / max(1, min(self.training_counts))
 
     @property
     def training_counts(self) -> tuple[int, ...]:
@@ -76,13 +75,8 @@ class DatasetSummary:
             train_images=self.images["train"],
             classes=len(self.labels),
             side_px=self.shorter_side_px,
-            imbalance=imbalance(self.training_counts) if self.task in ("binary", "multiclass") else None,
+            imbalance=self.imbalance if self.task in ("binary", "multiclass") else None,
         )
-
-
-def imbalance(counts: Sequence[int]) -> float:
-    """Return the images of the most frequent class per image of the rarest."""
-    return max(counts) / max(1, min(counts))
 
 
 def summarise(settings: DataSettings) -> DatasetSummary:

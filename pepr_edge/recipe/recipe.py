@@ -337,7 +337,7 @@ class Recipe(Section):
                 "expected", 'search.policy = "exhaustive", without a limit, with train.teacher'
             )
         if self.train.mode == "head":
-            raise PydanticCustomError("expected", 'train.mode = "full" with train.teacher')
+            raise PydanticCustomError("expected", 'train.mode = "full" or "gradual" with train.teacher')
         return self
 
     @model_validator(mode="after")

@@ -142,8 +142,8 @@ KEYS: dict[str, str] = {
         "(Selvan et al. 2025)."
     ),
     "train.mode": (
-        '"full" trains all weights; "gradual" does, too, but from pretrained weights only the classifier for '
-        'the first tenth of the steps; "head" trains only the classifier.'
+        '"full" trains all weights; "gradual" does, too, but from given weights (pretrained, or of a file) '
+        'only the classifier for the first tenth of the steps; "head" trains only the classifier.'
     ),
     "train.epochs": (
         'Max number of passes over the training images; "auto" is chosen by their number when the run begins.'

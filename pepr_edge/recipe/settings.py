@@ -71,6 +71,18 @@ class ResolvedTrain(Train):
         """The first epoch, from 1, of those whose best is kept; the rate of protocol "paper" never falls."""
         return 1 if self.protocol == "paper" else first_settled(self.epochs)
 
+    @property
+    def head_epochs(self) -> int:
+        """The number of first epochs in which the classifier is trained alone, at least for a part."""
+        return math.ceil(self.head_share * self.epochs)
+
+    def is_out_of_patience(self, epochs: int, best_epoch: int) -> bool:
+        """True if validation has not improved for as many epochs as the patience, after so many of them.
+
+        Epochs of the classifier alone do not count: what the backbone will gain is not known yet.
+        """
+        return epochs - max(best_epoch, self.head_epochs) >= self.patience
+
 
 class ResolvedCandidates(Candidates):
     """The models of a run. `own_sizes_px`: the size of each architecture, if the images decide it.

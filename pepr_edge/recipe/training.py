@@ -55,7 +55,7 @@ class Train(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def of_weights(self: AnyTrain, weights: str) -> AnyTrain:
-        """Return the settings for a candidate with these weights: none of random ones is to be kept."""
+        """Return the settings for these initial weights: from scratch, "gradual" is "full"."""
         if self.mode == "gradual" and weights == SCRATCH:
             return self.model_copy(update={"mode": "full"})
         return self

@@ -99,6 +99,7 @@ class TrainResult(Versioned):
     `positive` is the class number of the positive of two classes in `performance`. `teacher` is what a
     student learnt from; its cost is not in `cost`, see `pepr_edge.scoring.fair_cost.charged`.
     `stopped_early`: it has fewer epochs than the recipe, by its patience or because a search concluded it.
+    `head_epochs` is the number of first epochs that trained the classifier alone, at least for a part.
     """
 
     key: str
@@ -123,6 +124,7 @@ class TrainResult(Versioned):
     environment: Environment
     seed: int
     weights_match: WeightsMatch = ""
+    head_epochs: Count = 0
     teacher: Teacher | None = None
 
 

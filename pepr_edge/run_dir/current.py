@@ -66,8 +66,9 @@ def current_screening(
 
 def is_complete(trained: TrainResult, settings: ResolvedTrain) -> bool:
     """True if a training ended by its last epoch or its patience, so that it cannot go on."""
+    own = settings.of_weights(trained.candidate.weights)
     epochs = len(trained.epochs)
-    return epochs >= settings.epochs or epochs - trained.best_epoch >= settings.patience
+    return epochs >= own.epochs or own.is_out_of_patience(epochs, trained.best_epoch)
 
 
 def current_training(folder: Path, key: str, verify: bool = True) -> TrainResult | None:

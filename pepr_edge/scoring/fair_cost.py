@@ -77,7 +77,7 @@ def _sum(own: Quantity | None, of_teacher: Quantity | None) -> Quantity | None:
 
 def _own_cost(trained: TrainResult, step_cost: StepCost | None) -> FairCost:
     in_turn = _in_turn(trained, step_cost)
-    span = _uneven_span(trained.epochs)
+    span = _uneven_span(_alike(trained))
     if in_turn is not None and (span or _costs_more(trained.cost, in_turn)):
         return _replaced(trained.cost, in_turn, span)
     if span:
@@ -109,10 +109,14 @@ def _costs_more(cost: TrainCost, in_turn: _Amounts) -> bool:
     return in_turn.energy_j is not None and (cost.energy_j.value or 0.0) > COST_RATIO * in_turn.energy_j
 
 
+def _alike(trained: TrainResult) -> Sequence[Epoch]:
+    """Return the epochs that do the same work: not the first, nor those of the classifier alone."""
+    return trained.epochs[max(1, trained.head_epochs) :]
+
+
 def _uneven_span(epochs: Sequence[Epoch]) -> str:
     """Return the range of uneven epochs as text; empty for a training that was not disturbed."""
-    # The first epoch includes work that is done once.
-    durations_s = sorted(epoch.duration_s for epoch in epochs[1:])
+    durations_s = sorted(epoch.duration_s for epoch in epochs)
     if len(durations_s) < MIN_EPOCHS:
         return ""
     mean_s = sum(durations_s) / len(durations_s)
@@ -123,15 +127,25 @@ def _uneven_span(epochs: Sequence[Epoch]) -> str:
 
 
 def _of_calm_epochs(trained: TrainResult) -> _Amounts:
-    """Return the cost of a training whose epochs all had the median cost of its calm ones."""
-    epochs = trained.epochs[1:]
+    """Return the cost of a training whose epochs all had the median cost of its calm ones.
+
+    Epochs of the classifier alone cost what they cost.
+    """
+    epochs = _alike(trained)
+    alone = trained.epochs[: trained.head_epochs]
     fastest_s = sorted(epoch.duration_s for epoch in epochs)[len(epochs) // 4]
     calm = [epoch for epoch in epochs if epoch.duration_s <= CALM * fastest_s]
     energies_j = [epoch.energy_j for epoch in calm if epoch.energy_j is not None]
-    count = len(trained.epochs)
-    energy_j = median(energies_j) * count if len(energies_j) == len(calm) else None
-    duration_s = median(epoch.duration_s for epoch in calm) * count
-    return _Amounts(energy_j, duration_s, f"{count} epochs at the median of the {len(calm)} calm ones")
+    count = len(trained.epochs) - len(alone)
+    energy_j = None
+    alone_j = [epoch.energy_j for epoch in alone if epoch.energy_j is not None]
+    if len(energies_j) == len(calm) and len(alone_j) == len(alone):
+        energy_j = sum(alone_j) + median(energies_j) * count
+    duration_s = sum(epoch.duration_s for epoch in alone) + median(epoch.duration_s for epoch in calm) * count
+    source = f"{count} epochs at the median of the {len(calm)} calm ones"
+    if alone:
+        source += f", and {len(alone)} of the classifier alone as they were"
+    return _Amounts(energy_j, duration_s, source)
 
 
 def _replaced(cost: TrainCost, fair: _Amounts, span: str) -> FairCost:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +193,12 @@ def backbone_parameters(model: nn.Module) -> list[nn.Parameter]:
     return [
         parameter for parameter in model.parameters() if parameter.requires_grad and id(parameter) not in head
     ]
+
+
+def freeze(parameters: Iterable[nn.Parameter], is_frozen: bool = True) -> None:
+    """Keep weights from being trained, or let them be trained again."""
+    for parameter in parameters:
+        parameter.requires_grad_(not is_frozen)
 
 
 def _classifiers(model: nn.Module) -> list[nn.Module]:

@@ -35,7 +35,7 @@ from pepr_edge.train.cost import interruption_loss, no_cost, total_s
 from pepr_edge.train.cost_tracker import CostTracker, read_snapshot
 from pepr_edge.train.distil import TeacherFiles, teacher_logits
 from pepr_edge.train.loop import batch, loss_function, optimiser
-from pepr_edge.train.models import backbone_parameters
+from pepr_edge.train.models import backbone_parameters, freeze
 from pepr_edge.train.setup import choose_device, initial_model
 from pepr_edge.train.step import BRIEF_BELOW_STEPS, ComputeMode, TrainStep, probe, synchronise
 from pepr_edge.train.thread_probe import probe_threads
@@ -163,8 +163,7 @@ def open_session(job: TrainingJob) -> Iterator[TrainingSession]:
         initial = initial_model(job.candidate, job.data, recipe, job.threads, job.weights_file)
         model, spec, weights_match = initial
         if settings.mode == "head":
-            for parameter in backbone_parameters(model):
-                parameter.requires_grad_(False)
+            freeze(backbone_parameters(model))
         model = model.to(device)
         if training is None:
             mode, threads, probes = _probe(model, job, spec, cost_tracker)

@@ -23,7 +23,7 @@ from pepr_edge.errors import PeprError
 from pepr_edge.recipe.settings import ResolvedRecipe, ResolvedTrain
 from pepr_edge.records import Candidate, StepCost
 from pepr_edge.train.loop import BatchLoader, batch_loader, batches, loss_function, train_mode, train_step
-from pepr_edge.train.models import backbone_parameters
+from pepr_edge.train.models import backbone_parameters, freeze
 from pepr_edge.train.setup import untrained
 from pepr_edge.train.step import ComputeMode, TrainStep
 
@@ -93,7 +93,8 @@ class _Part(NamedTuple):
 class _Subject:
     """A candidate that is open: its training step, its batches, and what its blocks used.
 
-    A block takes full steps and, if a training begins with some, steps of the classifier alone.
+    A block takes full steps and, if a training begins with some, steps of the classifier alone. They count by
+    their share of all epochs: a training that ends early costs a few per cent less than this says.
     """
 
     def __init__(self, job: StepCostJob, recipe: ResolvedRecipe) -> None:
@@ -110,7 +111,7 @@ class _Subject:
         self.num_params = sum(parameter.numel() for parameter in model.parameters())
         self.blocks: list[list[_Part]] = []
         self._head_share = settings.head_share
-        self._waiting = backbone_parameters(model) if settings.head_share else []
+        self._backbone = backbone_parameters(model) if settings.head_share else []
         self._step: TrainStep = train_step(model, job.mode, settings, loss, SCHEDULE_STEPS)
         self._load_batch: BatchLoader = batch_loader(train_split, spec, settings, generator, device)
         self._batches = _endless(len(labels), settings, np.random.default_rng(recipe.seed))
@@ -129,8 +130,7 @@ class _Subject:
         self.blocks.append(parts)
 
     def _run_part(self, meter: Meter, share: float, trains_backbone: bool) -> _Part:
-        for parameter in self._waiting:
-            parameter.requires_grad_(trains_backbone)
+        freeze(self._backbone, not trains_backbone)
         if self._step_s < SLOW_S:
             self._step_s = self._take_step()[1]
         mark = meter.mark()
@@ -162,17 +162,21 @@ class _Subject:
             precision=self.job.mode.precision,
             threads=self.job.threads,
             images=sum(part.images for part in parts),
-            energy_j=self._per_image(lambda usage: usage.energy.value or 0.0) if is_known else (),
+            energy_j=self._per_image(lambda usage: usage.energy.value) if is_known else (),
             duration_s=self._per_image(lambda usage: usage.duration_s),
             method=energy.method if is_known else "unavailable",
             source=energy.source,
         )
 
-    def _per_image(self, amount: Callable[[Usage], float]) -> tuple[float, ...]:
-        """Return an amount per image of a training, for each block."""
-        return tuple(
-            sum(part.share * amount(part.usage) / part.images for part in block) for block in self.blocks
-        )
+    def _per_image(self, amount: Callable[[Usage], float | None]) -> tuple[float, ...]:
+        """Return an amount per image of a whole training, for each block; it is known of all parts."""
+        totals = []
+        for block in self.blocks:
+            amounts = [(part, amount(part.usage)) for part in block]
+            totals.append(
+                sum(part.share * value / part.images for part, value in amounts if value is not None)
+            )
+        return tuple(totals)
 
 
 def _endless(images: int, settings: ResolvedTrain, rng: np.random.Generator) -> Iterator[NDArray[np.intp]]:

@@ -22,6 +22,7 @@ from pepr_edge.scoring.intervals import estimates
 from pepr_edge.scoring.metrics import training_metric
 from pepr_edge.train.cost import with_loss
 from pepr_edge.train.loop import batch_loader, batches, loss_function, predict, train_mode, train_step
+from pepr_edge.train.models import backbone_parameters, freeze
 from pepr_edge.train.session import TrainingJob, TrainingSession, open_session
 from pepr_edge.train.setup import accelerator
 from pepr_edge.train.step import synchronise
@@ -122,9 +123,14 @@ def _time_steps(session: TrainingSession) -> tuple[Usage, int]:
     train_mode(trainer.model, settings)
     load_batch = batch_loader(train_split, session.spec, settings, generator, device)
 
+    # Of a training that begins with the classifier alone, as large a share of the steps.
+    first_alone = steps - round(settings.head_share * TIMED_STEPS)
+
     def take(first: int, last: int) -> Usage:
         session.cost_tracker.begin("setup")
         for number in range(first, last):
+            if number == first_alone:
+                freeze(backbone_parameters(trainer.model))
             step(*load_batch(parts[number]))
             session.cost_tracker.tick()
             job.progress(number + 1, steps, 0, -inf)
@@ -201,6 +207,7 @@ def _result(session: TrainingSession, logits: dict[Split, NDArray[np.float32]]) 
         ),
         seed=recipe.seed,
         weights_match=session.weights_match,
+        head_epochs=min(len(trainer.epochs), job.settings.head_epochs),
         teacher=None if job.teacher is None else job.teacher.record(),
     )
 

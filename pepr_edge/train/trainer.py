@@ -30,7 +30,7 @@ from pepr_edge.train.loop import (
     train_epoch,
     train_step,
 )
-from pepr_edge.train.models import backbone_parameters
+from pepr_edge.train.models import backbone_parameters, freeze
 from pepr_edge.train.step import ComputeMode
 
 # Arguments: steps done, steps of the epoch, number of the epoch, best validation performance so far (-inf in
@@ -97,7 +97,7 @@ class Trainer:
         if teacher_logits is not None:
             self._load_batch = with_teacher(self._load_batch, teacher_logits, self.step.device)
         self._head_steps = round(settings.head_share * self._steps * settings.epochs)
-        self._waiting = backbone_parameters(model) if self._head_steps else []
+        self._frozen = backbone_parameters(model) if self._head_steps else []
         self._backbone: Backbone | None = None
         self._is_inseparable = False  # the backbone cannot be separated from the classifier
         self._trains_on_features = False
@@ -112,8 +112,9 @@ class Trainer:
     @property
     def stopped_early(self) -> bool:
         """True if validation has not improved for as many epochs as the patience."""
-        without_gain = len(self.epochs) - self.best_epoch
-        return 0 < len(self.epochs) < self._settings.epochs and without_gain >= self._settings.patience
+        done = len(self.epochs)
+        is_out = self._settings.is_out_of_patience(done, self.best_epoch)
+        return 0 < done < self._settings.epochs and is_out
 
     @property
     def finished(self) -> bool:
@@ -130,10 +131,10 @@ class Trainer:
         size = self._settings.batch_size
         epoch = len(self.epochs) + 1
         steps_before = len(self.epochs) * self._steps
-        self._let_backbone_join(steps_before)
+        self._freeze_backbone(steps_before)
 
         def on_step(done: int) -> None:
-            self._let_backbone_join(steps_before + done)
+            self._freeze_backbone(steps_before + done)
             cost_tracker.tick(images if done == self._steps else done * size)
             progress(done, self._steps, epoch, self._best_rating()[0])
 
@@ -147,10 +148,12 @@ class Trainer:
         cost_tracker.end()
         self._add_epoch(self._epoch_record(epoch, train_loss, logits, usage))
 
-    def _let_backbone_join(self, steps_done: int) -> None:
-        """Train the classifier alone at first, if so set; then all weights."""
-        for parameter in self._waiting:
-            parameter.requires_grad_(steps_done >= self._head_steps)
+    def _freeze_backbone(self, steps_done: int) -> None:
+        """Keep the backbone as it is for the first steps, if so set; then train it, too."""
+        is_frozen = steps_done < self._head_steps
+        freeze(self._frozen, is_frozen)
+        if not is_frozen:
+            self._frozen = []
 
     def uses_features(self) -> bool:
         """True if only the classifier is trained, on images without augmentation.

@@ -68,9 +68,14 @@ def test_imbalanced_classes_are_weighted_and_get_the_balanced_metric(
     assert (recipe.score.performance, recipe.train.class_balanced) == (metric, balanced)
 
 
-@pytest.mark.parametrize(("train_counts", "balanced"), [((400, 400), False), ((400, 100), True)])
-def test_labels_of_validation_and_test_decide_nothing(train_counts: tuple[int, int], balanced: bool) -> None:
-    draft = drafted(replace(SUMMARY, class_counts=(500, 100 + train_counts[1]), train_counts=train_counts))
+@pytest.mark.parametrize(
+    ("counts", "train_counts", "balanced"),
+    [((900, 420), (400, 400), False), ((500, 500), (400, 100), True)],
+)
+def test_labels_of_validation_and_test_decide_nothing(
+    counts: tuple[int, int], train_counts: tuple[int, int], balanced: bool
+) -> None:
+    draft = drafted(replace(SUMMARY, class_counts=counts, train_counts=train_counts))
     assert draft.recipe.train.class_balanced == balanced
     assert f"400 {SUMMARY.labels[0]}" in draft.reasons["train.class_balanced"]
 

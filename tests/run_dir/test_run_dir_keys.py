@@ -11,9 +11,11 @@ from typing import Any
 import made_records
 import pytest
 
+from pepr_edge.recipe.settings import ResolvedTrain
 from pepr_edge.recipe.variants import load as load_variant
-from pepr_edge.records import Artifact, InitialWeights, Machine, RunInfo, TrainResult
+from pepr_edge.records import Artifact, Epoch, InitialWeights, Machine, RunInfo, TrainResult
 from pepr_edge.run_dir import keys
+from pepr_edge.run_dir.current import is_complete
 from pepr_edge.run_dir.keys import (
     FIRST,
     STAGE_REVISIONS,
@@ -28,6 +30,7 @@ from pepr_edge.run_dir.reader import load
 from pepr_edge.run_dir.store import read_record, write_record, write_text
 
 FP32 = load_variant("fp32")
+EPOCH = Epoch(epoch=1, train_loss=0.5, val_loss=0.5, val_performance=0.8, duration_s=1.0, energy_j=None)
 STAGES = ("train", "export", "autotune", "profile")
 
 
@@ -116,6 +119,18 @@ def test_mode_gradual_is_another_training_only_of_given_weights(weights: str, is
     candidate = info.candidates[0].replace(weights=weights)
     keys = [train_key(candidate, one, info.data) for one in (recipe, gradual)]
     assert (keys[0] != keys[1]) == is_other
+
+
+@pytest.mark.parametrize(("weights", "is_over"), [("scratch", True), ("pretrained", False)])
+def test_a_gradual_training_is_not_over_by_patience_before_the_backbone_is_trained(
+    weights: str, is_over: bool
+) -> None:
+    settings = ResolvedTrain(mode="gradual", epochs=40, patience=2)
+    trained = made_records.trained("small")
+    one = trained.replace(
+        candidate=trained.candidate.replace(weights=weights), epochs=(EPOCH,) * 4, best_epoch=1
+    )
+    assert is_complete(one, settings) == is_over
 
 
 def test_the_filter_of_the_images_is_in_the_key_of_a_training() -> None:

@@ -105,6 +105,21 @@ def test_without_steps_the_cost_is_that_of_the_calm_epochs() -> None:
     assert "5 calm" in warning
 
 
+def test_short_epochs_of_the_classifier_alone_show_no_disturbance() -> None:
+    one = trained([2.0] + [0.4] * 5 + [1.0] * 10)
+    assert "from 0.4 to 1 s an epoch" in fair_cost(one, None).warning
+    known = one.replace(head_epochs=6)
+    assert fair_cost(known, None) == (one.cost, "")
+
+
+def test_epochs_of_the_classifier_alone_cost_what_they_cost() -> None:
+    one = trained([2.0] + [0.4] * 5 + [1.0] * 5 + [8.0] * 4).replace(head_epochs=6)
+    cost, warning = fair_cost(one, None)
+    assert cost.duration_s.value == pytest.approx(2.0 + 0.4 * 5 + 9 * 1.0)
+    assert cost.energy_j.value == pytest.approx(10 * (2.0 + 0.4 * 5 + 9 * 1.0))
+    assert "from 1 to 8 s an epoch" in warning
+
+
 def test_a_cost_is_never_raised() -> None:
     one = trained([2.0] + [1.0] * 5 + [8.0] * 4)
     cost, warning = fair_cost(one, step_cost(1.0))

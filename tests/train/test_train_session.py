@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from pepr_edge.data import Dataset
 from pepr_edge.recipe.settings import ResolvedRecipe
@@ -22,8 +23,9 @@ from pepr_edge.records import Candidate, CostProbe, ProbeResult, TrainCost, Trai
 from pepr_edge.run_dir.current import current_cost_probe, current_training, current_training_state
 from pepr_edge.run_dir.store import read_record, write_record
 from pepr_edge.train import cost_tracker, session
+from pepr_edge.train.models import create
 from pepr_edge.train.session import TrainingJob
-from pepr_edge.train.step import ComputeMode
+from pepr_edge.train.step import ComputeMode, TrainStep
 from pepr_edge.train.train import TIMED_STEPS, probe_cost, train, train_until
 
 CANDIDATE = Candidate(architecture="test_efficientnet", image_size_px=32, in_channels=1, num_classes=2)
@@ -308,6 +310,33 @@ def test_a_cost_probe_estimates_an_epoch_and_is_counted_once(
     assert result.cost.energy_j.value == pytest.approx(epochs_j)
     assert setup_s(result.cost) > setup_s(actual.cost)
     assert result.cost.images.value == 3 * IMAGES
+
+
+@pytest.mark.parametrize(("mode", "alone"), [("full", 0), ("gradual", 1)])
+def test_a_cost_probe_takes_as_large_a_share_of_steps_of_the_classifier_alone(
+    job: TrainingJob, monkeypatch: pytest.MonkeyPatch, fixed_mode: ComputeMode, mode: str, alone: int
+) -> None:
+    weights = job.folder.parent / "weights.safetensors"
+    save_file(create(job.candidate).state_dict(), weights)
+    train_settings = job.recipe.train.model_copy(update={"mode": mode})
+    begun = replace(
+        job,
+        candidate=job.candidate.replace(weights="file"),
+        weights_file=str(weights),
+        recipe=job.recipe.model_copy(update={"train": train_settings}),
+    )
+    trained: list[int] = []
+    original = TrainStep.__call__
+
+    def step(self: TrainStep, *arguments: Any) -> torch.Tensor:
+        trained.append(sum(parameter.requires_grad for parameter in self.model.parameters()))
+        return original(self, *arguments)
+
+    monkeypatch.setattr(TrainStep, "__call__", step)
+    probe_cost(begun)
+    timed = trained[-TIMED_STEPS:]
+    assert timed.count(2) == alone
+    assert timed.count(max(timed)) == TIMED_STEPS - alone
 
 
 @SLOW

@@ -271,6 +271,18 @@ def test_mode_gradual_trains_the_classifier_alone_for_the_first_tenth_of_the_ste
             assert not changed <= {"fc.weight", "fc.bias"}, number
 
 
+def test_patience_begins_when_the_backbone_is_trained(data: Dataset) -> None:
+    """Of 40 epochs the first four train the classifier alone: here validation never improves."""
+    lengths = {}
+    for mode in ("gradual", "full"):
+        model = Scripted([(8, 1.0)] * 40, data.splits["val"][1])
+        classifier = nn.ParameterList([model.weight])
+        model.get_classifier = lambda: classifier  # type: ignore[assignment]  # noqa: B023
+        chosen = settings(mode=mode, epochs=40, patience=2, batch_size=64)
+        lengths[mode] = len(trained(model, data, chosen).epochs)
+    assert lengths == {"gradual": 6, "full": 3}
+
+
 def test_mode_gradual_leaves_weights_alone_that_an_architecture_never_trains(
     tiny: Make, data: Dataset
 ) -> None:

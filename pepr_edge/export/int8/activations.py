@@ -8,11 +8,9 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from pepr_edge.export.int8.graph import Graph, attribute
+from pepr_edge.export.int8.graph import GELU, MICROSOFT, SWISH, Graph, attribute
 
 HARD_SLOPE, HARD_SHIFT = 1 / 6, 0.5  # of HardSwish: x * clip(x / 6 + 1/2, 0, 1)
-MICROSOFT = "com.microsoft"
-SWISH = "QuickGelu"  # onnxruntime's x * sigmoid(alpha * x)
 
 
 def fold_gates(graph: Graph) -> int:
@@ -107,7 +105,7 @@ def fuse_gelu(graph: Graph) -> int:
         if found is None:
             continue
         old, source = found
-        new = helper.make_node("Gelu", [source], old[-1].output, old[-1].name, domain=MICROSOFT)
+        new = helper.make_node(GELU, [source], old[-1].output, old[-1].name, domain=MICROSOFT)
         graph.replace(old, [new])
         count += 1
     _declare_microsoft(graph, count)

@@ -14,6 +14,10 @@ from onnx import helper, numpy_helper
 from pepr_edge.export.optimise import has_subgraphs
 
 Array = NDArray[Any]
+# onnxruntime's own activations; the second one is x * sigmoid(alpha * x).
+MICROSOFT = "com.microsoft"
+GELU = "Gelu"
+SWISH = "QuickGelu"
 
 
 class Graph:
@@ -202,8 +206,20 @@ def is_depthwise(graph: Graph, node: onnx.NodeProto) -> bool:
 
 def _values(model: onnx.ModelProto) -> dict[str, onnx.ValueInfoProto]:
     """Return the types of the tensors for which they can be inferred."""
-    inferred = onnx.shape_inference.infer_shapes(model).graph
+    inferred = onnx.shape_inference.infer_shapes(_with_known_operators(model)).graph
     return {value.name: value for value in (*inferred.value_info, *inferred.input, *inferred.output)}
+
+
+def _with_known_operators(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy in which onnxruntime's activations are Identity: onnx infers no shape behind its own."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for node in copy.graph.node:
+        if node.domain == MICROSOFT and node.op_type in (GELU, SWISH):
+            node.op_type = "Identity"
+            node.domain = ""
+            del node.attribute[:]
+    return copy
 
 
 def _shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
@@ -223,8 +239,7 @@ def _shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
 
 
 def _shapes_at(model: onnx.ModelProto, batch: int) -> dict[str, tuple[int, ...]]:
-    fixed = onnx.ModelProto()
-    fixed.CopyFrom(model)
+    fixed = _with_known_operators(model)
     del fixed.graph.value_info[:]
     for value in (*fixed.graph.input, *fixed.graph.output):
         if value.type.tensor_type.shape.dim:

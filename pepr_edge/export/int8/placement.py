@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from pepr_edge.export.int8.activations import SWISH
-from pepr_edge.export.int8.graph import Graph
+from pepr_edge.export.int8.graph import SWISH, Graph
 from pepr_edge.export.int8.rewrites import STEM_CHANNELS
 from pepr_edge.recipe.variants import WEIGHTED
 
@@ -54,7 +53,7 @@ def float_nodes(graph: Graph, keep: frozenset[str] = frozenset()) -> frozenset[s
             floats.add(node.name)  # `clean.fold_factors` removes it between integers
             integer.update(node.output)
         elif node.op_type == SWISH:
-            floats.add(node.name)  # but its result is rounded for what can compute on integers
+            floats.add(node.name)  # its result is rounded for the integer nodes that read it
             integer.update(node.output)
         elif _computes_on_integers(graph, node, integer):
             if node.op_type not in FLOAT_RESULTS or _feeds_integers(graph, node.output[0], keep):

@@ -8,8 +8,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from pepr_edge.export.int8.activations import SWISH
-from pepr_edge.export.int8.graph import Graph, is_depthwise
+from pepr_edge.export.int8.graph import GELU, SWISH, Graph, is_depthwise
 from pepr_edge.export.int8.statistics import TensorStatistics
 
 LEVELS = 255
@@ -167,6 +166,6 @@ def _activation_of(graph: Graph, name: str) -> Function:
         addition = next(reader for reader in readers if reader.op_type == "Add")
         if any(graph.scalar(other) is not None for other in addition.input):
             return lambda values: values * np.clip(values + 3, 0, 6) / 6
-    if kinds == ["Gelu"]:
+    if kinds == [GELU]:
         return lambda values: values * 0.5 * (1 + np.tanh(0.7978845608 * (values + 0.044715 * values**3)))
     return lambda values: values

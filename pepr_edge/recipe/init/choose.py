@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pepr_edge.data import DatasetSummary
-from pepr_edge.data.dataset_summary import imbalance
 from pepr_edge.recipe import AUTO, SCRATCH, Data, Recipe
 from pepr_edge.recipe.settings import TRAIN_KEYS, ResolvedRecipe, resolve
 from pepr_edge.recipe.settings import choose as choose_settings
@@ -228,8 +227,8 @@ def _training(summary: DatasetSummary, base: Recipe, settings: RunSettings) -> I
     yield _Choice(
         "train.mode",
         base.train.mode,
-        '"gradual": from pretrained weights, the classifier learns alone for the first tenth of the steps. '
-        '"full": all weights learn from the start.',
+        '"gradual": from given weights, the classifier learns alone for the first tenth of the steps. '
+        '"full": all weights learn from the start. "head": the classifier alone learns.',
     )
     yield _Choice(
         "train.repeats",
@@ -263,9 +262,10 @@ def _imbalance(summary: DatasetSummary) -> Iterator[_Choice]:
     most_frequent = summary.labels[counts.index(largest)]
     rarest = summary.labels[len(summary.labels) - 1 - counts[::-1].index(smallest)]
     sizes = f"{largest:,} {most_frequent} and {smallest:,} {rarest} to train on"
-    ratio = imbalance(counts)
-    if ratio >= IMBALANCED:
-        reason = f"{sizes}: {ratio:.1f} times as many. All classes then count equally in the loss."
+    if summary.imbalance >= IMBALANCED:
+        reason = (
+            f"{sizes}: {summary.imbalance:.1f} times as many. All classes then count equally in the loss."
+        )
         yield _Choice("train.class_balanced", True, reason)
         share = largest / sum(counts)
         reason = (

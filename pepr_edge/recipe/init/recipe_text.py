@@ -41,7 +41,7 @@ def summary_lines(summary: DatasetSummary) -> list[tuple[str, str]]:
     """Return the summary as pairs of heading and line, for the terminal and the head of the recipe."""
     counts = zip(summary.labels, summary.class_counts, strict=True)
     classes = ", ".join(f"{label} {count:,}" for label, count in counts)
-    ratio = f"the most frequent has {summary.imbalance:.1f} times as many images as the rarest"
+    ratio = f"the most frequent has {summary.imbalance:.1f} times as many training images as the rarest"
     groups = "none named" if summary.groups is None else f"{summary.groups:,}, each in one split only"
     splits = ", ".join(f"{split} {count:,}" for split, count in summary.images.items())
     lines = [

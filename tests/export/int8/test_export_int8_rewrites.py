@@ -10,7 +10,7 @@ import onnx
 import pytest
 from int8_nets import IMAGE, Net, graph_of, kinds, run, same, weights
 
-from pepr_edge.export.int8 import activations, linear, placement, rewrites, sizes, tokens
+from pepr_edge.export.int8 import activations, equalise, linear, placement, rewrites, sizes, tokens
 from pepr_edge.export.int8.graph import Graph, attribute
 
 Step = Callable[[Graph], int]
@@ -206,6 +206,21 @@ def test_a_swish_is_fused_and_alone_stays_float32(gate_first: bool) -> None:
     (fused,) = [node.name for node in after.graph.node if node.op_type == "QuickGelu"]
     first = after.graph.node[0].name  # reads an image of three channels
     assert placement.float_nodes(graph) - {first} == {fused}
+
+
+def test_shapes_are_known_behind_the_activations_of_onnxruntime() -> None:
+    """Padding and equalisation need them; onnx does not know these operators."""
+    net = Net()
+    source = net.conv(IMAGE, 3, 20, 3)
+    swish = net.node("Mul", [source, net.node("Sigmoid", [source])])
+    deep = net.depthwise(swish, 20)
+    result = net.conv(net.relu(net.conv(deep, 20, 24)), 24, 16)
+    before = net.model(result)
+    graph, rewritten = rewrites.rewrite(net.model(result))
+    assert {"swishes fused", "channels padded"} <= set(rewritten)
+    assert all(graph.shape(name) for node in graph.nodes for name in node.output)
+    assert any(not link.fixed for link in equalise.links(graph))
+    assert same(before, graph.save(), net.images())
 
 
 def test_a_product_with_another_sigmoid_is_no_swish() -> None:
