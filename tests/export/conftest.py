@@ -23,6 +23,7 @@ from pepr_edge.export.prepare import PreparedModel
 from pepr_edge.measure.runtimes import RUNTIMES
 from pepr_edge.recipe import Recipe
 from pepr_edge.recipe import variants as variant_settings
+from pepr_edge.recipe.settings import ResolvedRecipe
 from pepr_edge.records import Candidate, TrainResult
 from pepr_edge.train.models import restore
 from pepr_edge.train.session import TrainingJob
@@ -73,7 +74,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
         folder / "data",
     )
     data = load(folder / "data")
-    recipe = Recipe.model_validate(
+    recipe = ResolvedRecipe.model_validate(
         {
             "name": "test",
             "device": {"name": "test"},
