@@ -115,7 +115,8 @@ class _Subject:
         self._step: TrainStep = train_step(model, job.mode, settings, loss, SCHEDULE_STEPS)
         self._load_batch: BatchLoader = batch_loader(train_split, spec, settings, generator, device)
         self._batches = _endless(len(labels), settings, np.random.default_rng(recipe.seed))
-        self._step_s = 0.0
+        # By whether the backbone is trained: the two kinds of steps differ in length.
+        self._step_s = {True: 0.0, False: 0.0}
 
     def run_block(self, meter: Meter) -> None:
         """Take steps for a while, and keep what they used.
@@ -131,8 +132,8 @@ class _Subject:
 
     def _run_part(self, meter: Meter, share: float, trains_backbone: bool) -> _Part:
         freeze(self._backbone, not trains_backbone)
-        if self._step_s < SLOW_S:
-            self._step_s = self._take_step()[1]
+        if self._step_s[trains_backbone] < SLOW_S:
+            self._take_step()
         mark = meter.mark()
         images = 0
         steps_s: list[float] = []
@@ -140,7 +141,7 @@ class _Subject:
             count, step_s = self._take_step()
             images += count
             steps_s.append(step_s)
-        self._step_s = median(steps_s)
+        self._step_s[trains_backbone] = median(steps_s)
         return _Part(share, meter.since(mark), images)
 
     def _take_step(self) -> tuple[int, float]:
