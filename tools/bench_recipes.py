@@ -90,7 +90,8 @@ def main() -> None:
                     continue
                 folder = arguments.out / f"{name}-{data}-{seed}"
                 earlier = [row for row in document["rows"] if row["data"] == data]
-                lend_trainings(arguments.out, earlier, seed, folder)
+                alike = sorted(earlier, key=lambda row: _needs_gpu(row["recipe"]) != _needs_gpu(name))
+                lend_trainings(arguments.out, alike, seed, folder)
                 row = one_run(name, source, seed, arguments.rules, folder)
                 known = {key for other in earlier for key in other.get("trainings", ())}
                 row["taken_over"] = len(known & set(row.get("trainings", ())))
@@ -133,10 +134,16 @@ def trees_accuracy(source: str) -> float:
     return statistics.mean(accuracies)
 
 
+def _needs_gpu(name: str) -> bool:
+    """True for a recipe whose trainings name their device, and so have keys of their own."""
+    return 'device = "cuda"' in find(name).read_text(encoding="utf-8")
+
+
 def lend_trainings(runs: Path, earlier: Sequence[Mapping[str, Any]], seed: int, folder: Path) -> None:
     """Copy what earlier runs on the same images trained into a run directory that does not exist yet.
 
-    A run relies on nothing that has another key than its own, so what does not fit is trained all the same.
+    Of two trainings of one candidate and seed, that of the first row is copied. A run relies on nothing that
+    has another key than its own, so what does not fit is trained all the same.
     """
     if folder.exists():
         return
@@ -177,7 +184,7 @@ def one_run(name: str, source: str, seed: int, rules: str, folder: Path) -> dict
         ("workstation", "watts_per_core", WATTS_PER_CORE),
     ]
     text = re.sub(r"(?m)^gpu_watts = .*\n", "", text)
-    if 'device = "cuda"' in text:
+    if _needs_gpu(name):
         changes += [("train", "device", "cpu"), ("device", "provider", "cpu")]
         changes += [("export", "variants", ["fp32", "int8_static"])]
     for section, key, value in changes:

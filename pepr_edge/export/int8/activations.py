@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import onnx
 from onnx import helper
 
-from pepr_edge.export.int8.graph import GELU, MICROSOFT, SWISH, Graph, attribute
+from pepr_edge.export.int8.graph import GELU, MICROSOFT, SILU, Graph, attribute
 
+# Returns the nodes of an activation, in their order, and its input; None if a node belongs to none.
+Find = Callable[[Graph, onnx.NodeProto], tuple[list[onnx.NodeProto], str] | None]
 HARD_SLOPE, HARD_SHIFT = 1 / 6, 0.5  # of HardSwish: x * clip(x / 6 + 1/2, 0, 1)
 
 
@@ -99,50 +101,48 @@ def fuse_gelu(graph: Graph) -> int:
 
     onnxruntime fuses them itself, but not where x comes from integers.
     """
-    count = 0
-    for node in list(graph.nodes):
-        found = _gelu(graph, node) if node.op_type == "Erf" else None
-        if found is None:
-            continue
-        old, source = found
-        new = helper.make_node(GELU, [source], old[-1].output, old[-1].name, domain=MICROSOFT)
-        graph.replace(old, [new])
-        count += 1
-    _declare_microsoft(graph, count)
-    return count
+    return _fuse(graph, _gelu, GELU)
 
 
-def fuse_swish(graph: Graph) -> int:
-    """Replace x * sigmoid(x) by one float32 operator.
+def fuse_silu(graph: Graph) -> int:
+    """Replace x * sigmoid(x) by onnxruntime's QuickGelu, one float32 operator.
 
     The two integer operators take longer, and round twice more.
     """
+    return _fuse(graph, _silu, SILU, alpha=1.0)
+
+
+def _fuse(graph: Graph, find: Find, operator: str, **attributes: float) -> int:
+    """Replace each group of nodes that `find` gives by one of onnxruntime's own operators."""
     count = 0
     for node in list(graph.nodes):
-        product = graph.only_consumer(node.output[0]) if node.op_type == "Sigmoid" else None
-        if (
-            product is None
-            or product.op_type != "Mul"
-            or set(product.input) != {node.input[0], node.output[0]}
-        ):
+        found = find(graph, node)
+        if found is None:
             continue
+        old, source = found
         new = helper.make_node(
-            SWISH, node.input[:1], product.output, product.name, domain=MICROSOFT, alpha=1.0
+            operator, [source], old[-1].output, old[-1].name, domain=MICROSOFT, **attributes
         )
-        graph.replace([node, product], [new])
+        graph.replace(old, [new])
         count += 1
-    _declare_microsoft(graph, count)
+    if count and not any(entry.domain == MICROSOFT for entry in graph.model.opset_import):
+        graph.model.opset_import.append(helper.make_opsetid(MICROSOFT, 1))
     return count
 
 
-def _declare_microsoft(graph: Graph, count: int) -> None:
-    if count and not any(entry.domain == MICROSOFT for entry in graph.model.opset_import):
-        graph.model.opset_import.append(helper.make_opsetid(MICROSOFT, 1))
+def _silu(graph: Graph, node: onnx.NodeProto) -> tuple[list[onnx.NodeProto], str] | None:
+    """Return the two nodes of a SiLU, and its input."""
+    if node.op_type != "Sigmoid":
+        return None
+    product = graph.only_consumer(node.output[0])
+    if product is None or product.op_type != "Mul" or set(product.input) != {node.input[0], node.output[0]}:
+        return None
+    return [node, product], node.input[0]
 
 
 def _gelu(graph: Graph, erf: onnx.NodeProto) -> tuple[list[onnx.NodeProto], str] | None:
     """Return the nodes of a Gelu, in their order, and its input."""
-    scaled = graph.producer(erf.input[0])
+    scaled = graph.producer(erf.input[0]) if erf.op_type == "Erf" else None
     if scaled is None or scaled.op_type not in ("Div", "Mul") or graph.only_consumer(erf.input[0]) is not erf:
         return None
     factor = graph.scalar(scaled.input[1])

@@ -17,7 +17,7 @@ Array = NDArray[Any]
 # onnxruntime's own activations; the second one is x * sigmoid(alpha * x).
 MICROSOFT = "com.microsoft"
 GELU = "Gelu"
-SWISH = "QuickGelu"
+SILU = "QuickGelu"
 
 
 class Graph:
@@ -215,7 +215,7 @@ def _with_known_operators(model: onnx.ModelProto) -> onnx.ModelProto:
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     for node in copy.graph.node:
-        if node.domain == MICROSOFT and node.op_type in (GELU, SWISH):
+        if node.domain == MICROSOFT and node.op_type in (GELU, SILU):
             node.op_type = "Identity"
             node.domain = ""
             del node.attribute[:]

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from pepr_edge.export.int8.graph import GELU, SWISH, Graph, attribute, is_depthwise, set_attribute
+from pepr_edge.export.int8.graph import GELU, SILU, Graph, attribute, is_depthwise, set_attribute
 from pepr_edge.export.int8.groups import Groups
 
 DEPTHWISE = 16  # channels of a depthwise convolution: a multiple of this
@@ -31,7 +31,7 @@ SAME_CHANNELS = (
     "HardSwish",
     "LeakyRelu",
     "MaxPool",
-    SWISH,
+    SILU,
     "Relu",
     "Sigmoid",
 )

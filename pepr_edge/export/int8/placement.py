@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from pepr_edge.export.int8.graph import SWISH, Graph
+from pepr_edge.export.int8.graph import SILU, Graph
 from pepr_edge.export.int8.rewrites import STEM_CHANNELS
 from pepr_edge.recipe.variants import WEIGHTED
 
@@ -49,11 +49,9 @@ def float_nodes(graph: Graph, keep: frozenset[str] = frozenset()) -> frozenset[s
     for node in graph.nodes:
         if node.name in keep:
             floats.add(node.name)
-        elif is_factor(graph, node) and node.input[0] in integer:
-            floats.add(node.name)  # `clean.fold_factors` removes it between integers
-            integer.update(node.output)
-        elif node.op_type == SWISH:
-            floats.add(node.name)  # its result is rounded for the integer nodes that read it
+        elif node.op_type == SILU or (is_factor(graph, node) and node.input[0] in integer):
+            # SiLU's result is rounded for its integer readers; `clean.fold_factors` removes a factor.
+            floats.add(node.name)
             integer.update(node.output)
         elif _computes_on_integers(graph, node, integer):
             if node.op_type not in FLOAT_RESULTS or _feeds_integers(graph, node.output[0], keep):

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from pepr_edge.export.int8.graph import GELU, SWISH, Graph, is_depthwise
+from pepr_edge.export.int8.graph import GELU, SILU, Graph, is_depthwise
 from pepr_edge.export.int8.statistics import TensorStatistics
 
 LEVELS = 255
@@ -160,7 +160,7 @@ def _activation_of(graph: Graph, name: str) -> Function:
     """Return the activation that alone reads a tensor, else the identity."""
     readers = graph.consumers(name)
     kinds = sorted(reader.op_type for reader in readers)
-    if kinds == [SWISH]:
+    if kinds == [SILU]:
         return lambda values: values / (1 + np.exp(-np.clip(values, -60, 60)))
     if kinds == ["Add", "Mul"]:
         addition = next(reader for reader in readers if reader.op_type == "Add")

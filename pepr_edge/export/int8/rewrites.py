@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from pepr_edge.export.int8.activations import add_hard_swishes, fold_gates, fuse_gelu, fuse_swish
+from pepr_edge.export.int8.activations import add_hard_swishes, fold_gates, fuse_gelu, fuse_silu
 from pepr_edge.export.int8.graph import Array, Graph, attribute, is_depthwise, set_attribute
 from pepr_edge.export.int8.linear import join_linear
 from pepr_edge.export.int8.padding import pad_channels
@@ -265,8 +265,8 @@ REWRITES: dict[str, Rewrite] = {
     "pixels folded": fold_pixels,
     "gates folded": fold_gates,
     "hard swishes": add_hard_swishes,
-    "gelus fused": fuse_gelu,
-    "swishes fused": fuse_swish,
+    "GELUs fused": fuse_gelu,
+    "SiLUs fused": fuse_silu,
     "tokens transposed as images": transpose_images,
     "linear layers joined": join_linear,
     "channels padded": pad_channels,

@@ -213,7 +213,7 @@ def test_values_that_an_activation_ignores_get_no_steps() -> None:
     source = net.conv(IMAGE, 3, 4)
     silu = net.node("Mul", [source, net.node("Sigmoid", [source])])
     graph = graph_of(net.model(net.conv(silu, 4, 4)))
-    assert activations.fuse_swish(graph) == 1
+    assert activations.fuse_silu(graph) == 1
     sample = np.linspace(-60, 6, 4096, dtype=np.float32)[None].repeat(4, axis=0)
     found = statistics.TensorStatistics(
         sample.min(axis=1), sample.max(axis=1), sample.mean(axis=1), sample.mean(axis=1), sample
@@ -284,7 +284,7 @@ def test_nothing_is_scaled_through_an_activation_that_is_not_homogeneous(kind: s
         active = net.node("Clip", [source, net.constant(np.float32(0)), net.constant(np.float32(6))])
     graph = graph_of(net.model(net.conv(active, 16, 4)))
     if kind == "SiLU fused":
-        activations.fuse_swish(graph)
+        activations.fuse_silu(graph)
     assert all(link.fixed for link in equalise.links(graph))
 
 

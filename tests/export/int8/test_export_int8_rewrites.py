@@ -199,7 +199,7 @@ def test_a_swish_is_fused_and_alone_stays_float32(gate_first: bool) -> None:
     result = net.conv(net.node("Mul", [swish, gate]), 16, 16)
     before = net.model(result)
     graph = graph_of(before)
-    assert activations.fuse_swish(graph) == 1
+    assert activations.fuse_silu(graph) == 1
     after = graph.save()
     assert kinds(after) == ["Conv", "Conv", "Conv", "GlobalAveragePool", "Mul", "QuickGelu", "Sigmoid"]
     assert same(before, after, net.images())
@@ -217,7 +217,7 @@ def test_shapes_are_known_behind_the_activations_of_onnxruntime() -> None:
     result = net.conv(net.relu(net.conv(deep, 20, 24)), 24, 16)
     before = net.model(result)
     graph, rewritten = rewrites.rewrite(net.model(result))
-    assert {"swishes fused", "channels padded"} <= set(rewritten)
+    assert {"SiLUs fused", "channels padded"} <= set(rewritten)
     assert all(graph.shape(name) for node in graph.nodes for name in node.output)
     assert any(not link.fixed for link in equalise.links(graph))
     assert same(before, graph.save(), net.images())
@@ -229,7 +229,7 @@ def test_a_product_with_another_sigmoid_is_no_swish() -> None:
     sigmoid = net.node("Sigmoid", [source])
     read_twice = net.node("Add", [net.node("Mul", [source, sigmoid]), sigmoid])
     other = net.node("Mul", [net.conv(IMAGE, 3, 8), net.node("Sigmoid", [read_twice])])
-    count, _ = applied(activations.fuse_swish, net, net.conv(other, 8, 4))
+    count, _ = applied(activations.fuse_silu, net, net.conv(other, 8, 4))
     assert count == 0
 
 
