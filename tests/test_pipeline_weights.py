@@ -104,7 +104,7 @@ def test_a_run_stays_as_it_began_when_the_network_comes_back(
     folder = weights_of(tmp_path / "hub", GOOD)
     looks: list[str] = []
 
-    def look() -> None:
+    def look(look_s: float) -> None:
         looks.append("look")
 
     def download(pretrained: Pretrained) -> Path:

@@ -122,7 +122,7 @@ class Shelf:
         path = self.folder / f"{pretrained.name}.safetensors"
         return path if path.is_file() else None
 
-    def look(self) -> str | None:
+    def look(self, look_s: float) -> str | None:
         self.looks += 1
         return self.fault
 

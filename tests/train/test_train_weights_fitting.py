@@ -23,6 +23,7 @@ from pepr_edge.train.weights.fitting import (
 from pepr_edge.train.weights.order import order_fault
 
 StateDict = dict[str, torch.Tensor]
+HEAD_OF_TWO = {"0.weight": (8, 4), "0.bias": (8,), "3.weight": (5, 8), "3.bias": (5,)}
 
 
 class Block(nn.Module):
@@ -97,6 +98,54 @@ def test_what_is_beside_the_model_in_a_file_is_left_out_and_said() -> None:
     found = named(by_names({**file, "criterion.weight": torch.ones(5)}, layers()))
     assert equal(found.tensors, state)
     assert found.notes == ("1 tensors outside 'model' left out",)
+
+
+def test_a_loss_beside_a_model_without_prefix_is_left_out_and_said() -> None:
+    state = trained()
+    found = named(
+        by_names({**state, "criterion.weight": torch.ones(5), "loss_fn.w": torch.ones(1)}, layers())
+    )
+    assert equal(found.tensors, state)
+    assert found.notes == ("2 tensors beside the model left out",)
+
+
+@pytest.mark.parametrize(
+    "name", ["neck.weight", "blocks.2.conv1.weight", "criterions.weight", "norm_pre.bias"]
+)
+def test_an_unknown_part_of_a_model_is_refused(name: str) -> None:
+    found = by_names({**trained(), name: torch.ones(4)}, layers())
+    assert isinstance(found, Misfit)
+    assert found.unknown == (name,)
+
+
+@pytest.mark.parametrize("prefix", ["", "backbone."])
+@pytest.mark.parametrize("classes", [5, 2])
+def test_a_classifier_behind_dropout_is_kept(prefix: str, classes: int) -> None:
+    state = trained(classes=classes)
+    file = {prefix + name.replace("head.", "head.1."): value for name, value in state.items()}
+    found = named(by_names(file, layers()))
+    assert equal(found.tensors, state)
+    assert found.notes == ()
+
+
+@pytest.mark.parametrize("prefix", ["", "backbone."])
+def test_a_classifier_of_other_layers_is_left_out_and_said(prefix: str) -> None:
+    state = {name: value for name, value in trained().items() if not name.startswith("head.")}
+    own = {f"head.{name}": torch.ones(shape) for name, shape in HEAD_OF_TWO.items()}
+    file = {prefix + name: value for name, value in {**state, **own}.items()}
+    found = named(by_names(file, layers()))
+    assert equal(found.tensors, state)
+    assert found.notes == (
+        "4 tensors of a classifier of other layers left out",
+        "the file has no classifier",
+    )
+
+
+def test_one_layer_of_other_features_is_no_classifier() -> None:
+    state = {name: value for name, value in trained().items() if not name.startswith("head.")}
+    found = named(by_names({**state, "head.fc.weight": torch.ones(5, 9)}, layers()))
+    assert equal(found.tensors, state)
+    assert found.notes[0] == "1 tensors of a classifier of other layers left out"
 
 
 @pytest.mark.parametrize("averaged", [False, True])

@@ -54,7 +54,7 @@ def test_a_closed_port_is_known_at_once(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 @pytest.mark.usefixtures("silent")
 def test_a_hub_that_does_not_answer_takes_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "ANSWER_S", 0.2)
+    monkeypatch.setattr(hub, "ANSWER_SHARE", 0.2)
     started_s = time.perf_counter()
     assert hub_fault() == "127.0.0.1 cannot be reached: no answer in time"
     assert time.perf_counter() - started_s < 5
@@ -63,7 +63,7 @@ def test_a_hub_that_does_not_answer_takes_a_second(monkeypatch: pytest.MonkeyPat
 def test_a_name_server_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     released = threading.Event()
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(hub, "_look", lambda url: str(released.wait(30)))
+    monkeypatch.setattr(hub, "_look", lambda url, answer_s: str(released.wait(30)))
     started_s = time.perf_counter()
     fault = hub_fault(look_s=0.1)
     released.set()
@@ -84,9 +84,44 @@ def test_the_user_s_wish_to_stay_offline_is_kept(monkeypatch: pytest.MonkeyPatch
     assert own_hub.requests == []
 
 
-def test_a_refusal_is_a_fault(own_hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"{own_hub.url}/portal")
+def test_a_refusal_in_the_place_of_the_hub_is_a_fault(own_hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    portal = f"{own_hub.url}/portal"
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", portal)
+    monkeypatch.setattr(hub, "HUB", portal)
     assert hub_fault() == "127.0.0.1 cannot be reached: status 404"
+
+
+@pytest.mark.parametrize(
+    ("status", "fault"),
+    [
+        (200, None),
+        (401, None),
+        (404, None),
+        (405, None),
+        (429, "mirror.invalid cannot be reached: status 429"),
+        (503, "mirror.invalid cannot be reached: status 503"),
+    ],
+)
+def test_a_mirror_is_reached_if_it_answers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, status: int, fault: str | None
+) -> None:
+    hub_server.use(monkeypatch, "http://mirror.invalid/files", str(tmp_path))
+    monkeypatch.setattr(hub, "_status", lambda url, timeout_s: status)
+    assert hub_fault() == fault
+
+
+def test_a_download_on_purpose_waits_longer_for_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = []
+
+    def fault(look_s: float) -> str:
+        waits.append(look_s)
+        return "not today"
+
+    monkeypatch.setattr(hub, "hub_fault", fault)
+    for connection in (hub.Connection(), hub.Connection(hub.PATIENT_LOOK_S)):
+        with pytest.raises(HubUnreachableError, match="not today"):
+            connection.download(OFFERED)
+    assert waits == [hub.LOOK_S, hub.PATIENT_LOOK_S]
 
 
 @pytest.mark.parametrize("path", [SAFE, OLD])

@@ -34,6 +34,7 @@ def same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> b
         {"model": STATE, "optimizer": {"state": {}, "param_groups": [{"lr": 0.1}]}, "epoch": 3},
         {"model_state_dict": STATE, "loss": 0.5},
         {"net": STATE, "acc": 91.2},
+        {"model_state": STATE, "optimizer_state": {"state": {}}},
         {"model": {"state_dict": STATE, "arch": "resnet18"}},
         {"state_dict": STATE, "state_dict_ema": AVERAGE},
         {"model": STATE, "model_ema": AVERAGE, "scaler": {"scale": 65536.0}},
@@ -61,6 +62,8 @@ def test_the_tensors_are_found_in_what_a_training_saves(weights_file: Write, con
         {"ema": {"shadow": AVERAGE}},
         {"model_ema": {"decay": 0.99}, "ema": AVERAGE, "net": STATE},
         {"model": {"state_dict": STATE, "state_dict_ema": AVERAGE}},
+        {"model": STATE, "swa_model": AVERAGE},
+        {"state_dict": STATE, "swa_state_dict": AVERAGE},
     ],
 )
 def test_averaged_weights_are_taken_if_wanted(weights_file: Write, content: Any) -> None:
@@ -82,6 +85,7 @@ def test_a_file_of_averaged_weights_alone_names_the_option(weights_file: Write) 
     [
         ("model_ema.conv.weight", True),
         ("ema.module.conv", True),
+        ("swa_model.module.conv.weight", True),
         ("schema.weight", False),
         ("stem.weight", False),
     ],
@@ -208,6 +212,12 @@ def test_the_error_for_a_file_without_tensors_says_how_to_make_one(
 ) -> None:
     with pytest.raises(ModelError, match=r"torch\.save"):
         read_weights(weights_file(content, ".pt"))
+
+
+def test_tensors_under_other_keys_are_named(weights_file: Write) -> None:
+    content = {"student": STATE, "teacher": AVERAGE, "epoch": 3}
+    with pytest.raises(ModelError, match=r"has tensors under 'student' and 'teacher', .+checkpoint\[KEY\]"):
+        read_weights(weights_file(content, ".pth"))
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ class World:
         path = self.folder / "cache" / pretrained.name
         return path if path.is_file() else None
 
-    def look(self) -> str | None:
+    def look(self, look_s: float) -> str | None:
         self.looks += 1
         return self.fault
 

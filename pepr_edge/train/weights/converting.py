@@ -158,7 +158,7 @@ def fetch(
     for architecture in architectures:
         check_replaceable(folder / f"{architecture}{SUFFIXES[0]}", _is_ours, force)
     rows = []
-    connection = hub.Connection()
+    connection = hub.Connection(hub.PATIENT_LOOK_S)
     for done, architecture in enumerate(architectures):
         on_progress(done, len(architectures), architecture)
         rows.append(_fetched(architecture, folder, force, connection))

@@ -23,6 +23,8 @@ COUNTER = "num_batches_tracked"
 WRAPPING = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 # Buffers that counters of operations and of averages leave behind in a model.
 LEFTOVERS = ("total_ops", "total_params", "n_averaged")
+# First parts of the names of what trains a model and is not in it.
+BESIDE = ("criterion", "loss", "loss_fn", "metric", "metrics", "train_metrics", "val_metrics", "test_metrics")
 # A stage has fewer blocks than a number of more digits says.
 BLOCK_DIGITS = 6
 # At least this share of all tensors of file and architecture fits if the file is of this architecture.
@@ -113,9 +115,11 @@ def by_names(file: StateDict, layers: Layers, averaged: bool = False) -> Fitted 
     named = _without_wrapping(file, layers)
     prefix = _prefix(named, layers, averaged)
     inside = {name.removeprefix(prefix): value for name, value in named.items() if name.startswith(prefix)}
-    outside = len(named) - len(inside)
-    inside = {name: value for name, value in inside.items() if name.rpartition(".")[2] not in LEFTOVERS}
     own = layers.tensors
+    parts = {name: value for name, value in inside.items() if name in own or name.split(".")[0] not in BESIDE}
+    outside = len(named) - len(parts)
+    found = {name: value for name, value in parts.items() if _leaf(name) not in LEFTOVERS}
+    inside = _with_own_head(found, layers)
     shared = [name for name in own if name in inside]
     fitting = [name for name in shared if fits(inside[name], name, layers)]
     missing = [name for name in own if name not in inside and _is_needed(name, layers)]
@@ -124,12 +128,34 @@ def by_names(file: StateDict, layers: Layers, averaged: bool = False) -> Fitted 
         missing=tuple(missing),
         unknown=tuple(name for name in inside if name not in own),
         other_shape=tuple(name for name in shared if not fits(inside[name], name, layers)),
-        is_smaller_network=_is_smaller_network(inside, missing, layers),
+        is_smaller_network=_is_smaller_network(found, missing, layers),
     )
     if misfit.missing or misfit.unknown or misfit.other_shape:
         return misfit
     notes = [_ignored(outside, prefix)] if outside else []
+    if len(inside) < len(found):
+        notes.append(f"{len(found) - len(inside)} tensors of a classifier of other layers left out")
     return _fitted({name: inside[name] for name in shared}, layers, "names", notes)
+
+
+def _with_own_head(inside: StateDict, layers: Layers) -> StateDict:
+    """Return the tensors with a classifier of one linear layer by the architecture's names.
+
+    A fine-tuned model may have dropout before it, or several layers in its place: these are left out.
+    """
+    tensors = dict(inside)
+    for head in layers.head:
+        names = [name for name in inside if name.startswith(f"{head}.") and name not in layers.tensors]
+        own_names = [f"{head}.{_leaf(name)}" for name in names]
+        is_linear = len({name.rpartition(".")[0] for name in names}) == 1 and all(
+            own_name in layers.tensors and own_name not in inside and fits(inside[name], own_name, layers)
+            for name, own_name in zip(names, own_names, strict=True)
+        )
+        for name, own_name in zip(names, own_names, strict=True):
+            value = tensors.pop(name)
+            if is_linear:
+                tensors[own_name] = value
+    return tensors
 
 
 def by_order(file: StateDict, layers: Layers) -> Fitted | str:
@@ -328,7 +354,8 @@ def without_prefixes(file: StateDict, layers: Layers) -> StateDict:
 
 
 def _ignored(outside: int, prefix: str) -> str:
-    return f"{outside} tensors outside {prefix.rstrip('.')!r} left out"
+    place = f"outside {prefix.rstrip('.')!r}" if prefix else "beside the model"
+    return f"{outside} tensors {place} left out"
 
 
 def _leaf(name: str) -> str:

@@ -19,10 +19,14 @@ from pepr_edge.run_dir.store import disk_is_full, sha256_file
 from pepr_edge.train.weights.finding import hub_files, url_path
 from pepr_edge.zoo.pretrained import Pretrained
 
-# The longest time for a connection, and for the answer.
-ANSWER_S = 1.0
+# Where a run asks, if HF_ENDPOINT does not name a mirror.
+HUB = "https://huggingface.co"
 # The whole look: the resolution of the name has no limit of its own.
 LOOK_S = 1.5
+# The look of a command that is there to download, maybe over a satellite.
+PATIENT_LOOK_S = 15.0
+# Of a look, the longest time for a connection, and for the answer.
+ANSWER_SHARE = 2 / 3
 # The longest time until a download begins.
 START_S = 5.0
 BAD_REQUEST = 400  # statuses from here on are refusals
@@ -47,7 +51,8 @@ def hub_fault(look_s: float = LOOK_S) -> str | None:
     host = urlsplit(constants.ENDPOINT).hostname or constants.ENDPOINT
     faults: list[str | None] = []
     # A daemon: a name server that does not answer holds it for a minute.
-    look = Thread(target=lambda: faults.append(_look(constants.ENDPOINT)), name="look", daemon=True)
+    answer_s = ANSWER_SHARE * look_s
+    look = Thread(target=lambda: faults.append(_look(constants.ENDPOINT, answer_s)), name="look", daemon=True)
     look.start()
     look.join(look_s)
     if not faults:
@@ -58,7 +63,8 @@ def hub_fault(look_s: float = LOOK_S) -> str | None:
 class Connection:
     """The hub, as one command uses it: it looks once, before the first download, and stops when one fails."""
 
-    def __init__(self) -> None:
+    def __init__(self, look_s: float = LOOK_S) -> None:
+        self._look_s = look_s
         self._fault: str | None = None
         self._is_known = False
 
@@ -70,7 +76,7 @@ class Connection:
             ModelError: there is no such file.
         """
         if not self._is_known:
-            self._fault = hub_fault()
+            self._fault = hub_fault(self._look_s)
             self._is_known = True
         if self._fault is not None:
             raise HubUnreachableError(self._fault)
@@ -81,13 +87,22 @@ class Connection:
             raise
 
 
-def _look(url: str) -> str | None:
-    """Ask for a page's head; return why there is no answer, else None."""
+def _look(url: str, answer_s: float) -> str | None:
+    """Ask for a page's head; return why there is no answer, else None.
+
+    A mirror may serve files and no page of its own, so it is reached if it answers.
+    """
     try:
-        status = _status(url, ANSWER_S)
+        status = _status(url, answer_s)
     except Exception as fault:  # the clients of different versions have no common error class
         return _cause(fault)
-    return None if status < BAD_REQUEST else f"status {status}"
+    is_refusal = status >= BAD_REQUEST if url == HUB else _is_out_of_order(status)
+    return f"status {status}" if is_refusal else None
+
+
+def _is_out_of_order(status: int) -> bool:
+    """True for an answer that says nothing about what was asked for."""
+    return status == TOO_MANY_REQUESTS or status >= SERVER_FAULT
 
 
 def _status(url: str, timeout_s: float) -> int:
@@ -136,7 +151,7 @@ def download(pretrained: Pretrained) -> Path:
             if disk_is_full(fault):
                 raise
             raise HubUnreachableError(f"{pretrained.name}: {_cause(fault)}") from None
-        if status == TOO_MANY_REQUESTS or status >= SERVER_FAULT:
+        if _is_out_of_order(status):
             raise HubUnreachableError(f"{pretrained.name}: the hub is busy or out of order, status {status}")
     raise ModelError(f"{pretrained.name}: the hub has no such weights")
 

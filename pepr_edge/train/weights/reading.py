@@ -26,6 +26,7 @@ StateDict = dict[str, torch.Tensor]
 WRAPPERS = (
     "state_dict",
     "model_state_dict",
+    "model_state",
     "model",
     "module",
     "net",
@@ -34,8 +35,19 @@ WRAPPERS = (
     "weights",
     "shadow",
 )
-# Keys of their average over the training (exponential moving average).
-AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "params_ema", "ema")
+# Keys of their average over the training: an exponential moving average, or torch's AveragedModel.
+AVERAGED = (
+    "state_dict_ema",
+    "model_ema",
+    "ema_state_dict",
+    "ema_model",
+    "params_ema",
+    "ema",
+    "swa_state_dict",
+    "swa_model",
+)
+# Parts of names that say it.
+OF_AVERAGES = {"ema", "swa"}
 MAX_NESTED = 4
 NAMESPACE = "argparse.Namespace"
 MAX_NAMED = 3
@@ -88,9 +100,7 @@ def read_weights(path: Path, averaged: bool = False) -> WeightsFile:
             raise ModelError(
                 f"{path}: holds only averaged weights. Take them: pepr-edge weights import --ema."
             )
-        raise ModelError(
-            f"{path}: holds no state dict of tensors. Save one with torch.save(model.state_dict(), path)."
-        )
+        raise ModelError(f"{path}: {_elsewhere(document)}")
     has_average = average is not None or any(is_averaged(name) for name in state)
     if averaged and not has_average:
         raise ModelError(
@@ -193,7 +203,7 @@ def _known(path: Path) -> str:
 
 def is_averaged(name: str) -> bool:
     """True if a part of a tensor's name says that it is of an averaged copy of the model."""
-    return any("ema" in part.split("_") for part in name.split("."))
+    return any(OF_AVERAGES & set(part.split("_")) for part in name.split("."))
 
 
 def _average(document: Any, path: Path, depth: int = MAX_NESTED) -> StateDict | None:
@@ -228,6 +238,19 @@ def _state_dict(document: Any, path: Path, depth: int = MAX_NESTED) -> StateDict
             "want: torch.save(checkpoint[KEY], 'weights.pth')."
         )
     return next(iter(found.values()), None)
+
+
+def _elsewhere(document: Any) -> str:
+    """Return what to do with a checkpoint without tensors, or with tensors under keys that we do not know."""
+    inside = document.items() if isinstance(document, dict) else ()
+    keys = [key for key, value in inside if isinstance(value, dict) and _holds_tensors(value)]
+    if not keys:
+        return "holds no state dict of tensors. Save one with torch.save(model.state_dict(), path)."
+    names = " and ".join(repr(shown(str(key))) for key in keys[:MAX_NAMED])
+    return (
+        f"has tensors under {names}, expected them under {WRAPPERS[0]!r} or {WRAPPERS[1]!r}. Save the ones "
+        "that you want: torch.save(checkpoint[KEY], 'weights.pth')."
+    )
 
 
 def _are_equal(states: list[StateDict]) -> bool:
