@@ -1,102 +1,45 @@
-"""tools/peers.py: its arithmetic, its page, and the turns that the peers take, without any peer."""
+"""tools/peers.py: its arithmetic, and the turns that the peers take, without any peer."""
 
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import random
 import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
+import made_peers
 import made_records
 import numpy as np
 import pytest
-import tiny_bundle
+from made_peers import (
+    SETTINGS,
+    TOOLS,
+    make,
+    measure,
+    peer,
+    peers,
+    quality,
+    records,
+    row,
+    table,
+    tool,
+)
 
 from pepr_edge.errors import MeasurementError, RunError
 from pepr_edge.export.quality_gate import assess_quality
 from pepr_edge.measure.runtimes import Runtime
 from pepr_edge.recipe import Recipe
 from pepr_edge.recipe.toml import read
-from pepr_edge.records import Quality, SessionSettings, SettingsTrial, VariantTrial
+from pepr_edge.records import SessionSettings, SettingsTrial, VariantTrial
 from pepr_edge.run_dir.store import read_record
 from pepr_edge.zoo import architectures
-
-ROOT = Path(__file__).resolve().parents[1]
-TOOLS = ROOT / "tools"
-SETTINGS = SessionSettings()
-
-
-def tool(name: str) -> Any:
-    """A module of tools/, which is no package."""
-    if str(TOOLS) not in sys.path:
-        sys.path.insert(0, str(TOOLS))
-    return importlib.import_module(name)
-
-
-peers, make, measure, records, table = (
-    tool(f"peers{name}") for name in ("", "_make", "_measure", "_records", "_table")
-)
-
-
-def quality(wrong: int = 0) -> Quality:
-    """Of a file that decides so many of 100 images otherwise than PyTorch, which is always right."""
-    labels = np.arange(100) % 2
-    before = np.eye(2, dtype=np.float32)[labels]
-    after = before.copy()
-    after[:wrong] = 1 - after[:wrong]
-    return assess_quality(after, before, labels, measure.GATED, measure.THRESHOLD, SETTINGS)
-
-
-def peer(name: str, milliseconds: float, wrong: int = 0) -> Any:
-    latencies_s = tuple(milliseconds / 1e3 * share for share in (0.8, 0.9, 1.0, 1.1, 2.0))
-    return records.Peer(
-        name=name,
-        settings=SETTINGS,
-        latencies_s=latencies_s,
-        quality=quality(wrong),
-        size_bytes=3 << 20,
-        made="int8, made",
-    )
-
-
-def row(architecture: str, *those: Any) -> Any:
-    return records.Architecture(
-        key=architecture,
-        architecture=architecture,
-        image_size_px=64,
-        num_params=2_000_000,
-        rounds=40,
-        peers=those,
-    )
-
-
-def comparison(*rows: Any) -> Any:
-    rules = records.Rules(runs=200, seconds=20.0, fewest=30, calibration_images=512, validation_images=100)
-    device = tiny_bundle.profile(made_records.digest("any")).device.model_copy(
-        update={"cpu": "made cpu", "cores": 1}
-    )
-    names = {"versions": {"torch": "9.9"}, "olive_versions": {"olive-ai": "8.8"}, "nncf_versions": {}}
-    said = {
-        "what": "made",
-        "threads": 1,
-        "data": "made",
-        "data_sha256": made_records.digest("data"),
-        "preset": "avx2",
-    }
-    return records.Comparison(**said, **names, rules=rules, device=device, rows=rows)
 
 
 @pytest.fixture
 def two() -> Any:
-    """Two architectures: on the first a peer fails the gate, on the second one did not run."""
-    first = row(
-        "small", peer("eager", 40), peer("onnxruntime", 9), peer("olive", 4, wrong=6), peer("ours", 10)
-    )
-    dead = records.Peer(name="olive", reason="was ended by SIGSEGV")
-    return comparison(first, row("large", peer("eager", 90), peer("onnxruntime", 30), dead, peer("ours", 10)))
+    return made_peers.two()
 
 
 def test_percentiles_come_from_the_raw_latencies_and_are_none_without() -> None:
@@ -138,40 +81,6 @@ def test_the_gate_is_99_percent_of_accuracy_and_of_balanced_accuracy() -> None:
     assert found.kept["accuracy"] == pytest.approx(0.975)
     assert found.kept["balanced_accuracy"] == pytest.approx(0.75)
     assert not found.passed
-
-
-def test_the_page_has_every_figure_and_no_lines_that_are_too_long(two: Any) -> None:
-    page = table.page(two, "peers.json")
-    assert "2 architectures trained on made" in page
-    assert "11.1% slower in the worst case (small, ORT fp32), and 1.64 times as fast" in page
-    assert "| PyTorch eager | 6.00 | 4.00 | 9.00 | 2 |" in page
-    assert "| small | 40 (65.6) | **9 (14.8)** | 4 (6.56) † | 10 (16.4) |" in page
-    assert "| large | 90 (148) | **30 (49.2)** | - | 10 (16.4) |" in page
-    assert "| small | 4.00 | 0.90 | 0.40 † |" in page
-    assert "| small | 2.00 | int8, made | 1.111 |" in page
-    assert "94.0 / 94.0, 6" in page
-    assert "3 / -" in page  # memory was not measured, which is not 0
-    assert "| large | Olive static | was ended by SIGSEGV |" in page
-    assert "Olive's environment: olive-ai 8.8" in page
-    assert "NNCF's environment: " not in page
-    assert all(len(line) <= 140 for line in page.splitlines() if not line.startswith(("|", "    ")))
-
-
-def test_the_page_says_where_ours_fails_the_gate() -> None:
-    small = row("small", peer("eager", 3), peer("ours", 1, wrong=9))
-    assert "It fails the gate on small." in table.page(comparison(small), "peers.json")
-
-
-def test_the_page_of_one_runtime_says_so_and_how_it_was_made(two: Any) -> None:
-    page = table.page(two.model_copy(update={"runtime": "onnxruntime"}), "peers_commodity.json")
-    assert "wrote this page from peers_commodity.json" in page
-    assert "bfloat16 is not used" in page
-    assert "--runtime onnxruntime --out docs/benchmarks/peers_commodity.json" in page
-    assert "OpenVINO NNCF" not in page  # no such peer is in a row
-
-
-def test_a_page_without_rows_can_be_written() -> None:
-    assert "0 architectures" in table.page(comparison(), "peers.json")
 
 
 def test_the_comparison_survives_its_file_and_keeps_what_is_of_the_same_inputs(
@@ -345,32 +254,6 @@ def test_a_folder_that_is_no_run_is_an_error(
         monkeypatch.setenv(name, "to be restored")
     assert peers.main([str(tmp_path / "none"), "--out", str(tmp_path / "peers.json")]) == 1
     assert "not a run directory" in capsys.readouterr().err
-
-
-def int8_trial(variant: str, outcome: str, ratio: float | None, reason: str = "", remedy: str = "") -> Any:
-    return records.Int8Trial(
-        variant=variant, outcome=outcome, reason=reason, remedy=remedy, ratio_to_float32=ratio
-    )
-
-
-def test_the_page_says_what_stopped_int8(two: Any) -> None:
-    trials = (
-        int8_trial("int8_static", "quality", 0.5, "accuracy is 31.0% of float32's"),
-        int8_trial("int8_mixed", "chosen", 0.6, "the fastest", "3 of 61 nodes left float32: stem"),
-        int8_trial("int8_static_entropy", "not tried", None, "no time"),
-    )
-    small = two.rows[0].model_copy(update={"int8": trials})
-    page = table.page(two.model_copy(update={"rows": (small, two.rows[1])}), "peers.json")
-    section = page.split("## int8")[1].split("##")[0]
-    assert "1.64 times as fast" in section  # the geometric mean of 0.9 and 3
-    assert "0.90 times" in section
-    assert "| small | int8_static | 0.50 | quality | accuracy is 31.0% of float32's |" in section
-    assert "3 of 61 nodes left float32: stem" in section
-    assert "int8_static_entropy" not in section
-
-
-def test_without_autotuning_the_page_has_no_section_on_int8(two: Any) -> None:
-    assert "## int8" not in table.page(two, "peers.json")
 
 
 def test_a_trial_counts_by_its_final_race() -> None:

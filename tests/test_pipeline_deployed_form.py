@@ -20,7 +20,7 @@ from pepr_edge.run_dir.store import read_record
 from pepr_edge.train.models import create
 
 # Convolutions in training and in the deployed file.
-CONVOLUTIONS = {"mobileone_s0": (191, 43), "repvgg_a0": (44, 22), "fastvit_t8": (68, 52)}
+CONVOLUTIONS = {"mobileone_s0": (191, 43), "repvgg_a2": (44, 22), "fastvit_t8": (68, 52)}
 PX = 32
 NAMES = ", ".join(f'"{name}"' for name in CONVOLUTIONS)
 RECIPE = (

@@ -11,11 +11,13 @@ does it; each other one differs in a single technique:
 - no decay of norms: weight decay leaves out normalisation and biases, which are vectors;
 - average: validation and the kept weights are those of an exponential moving average over steps (timm's
   ModelEmaV3; decay such that it spans an epoch);
-- gradual: for the first tenth of the steps the classifier alone is trained.
+- gradual: for the first tenth of the steps the classifier alone is trained;
+- no warm-up: the rate begins at its highest, and falls to zero by a cosine;
+- no augmentation: the images are never changed.
 
 They are compared by the epoch that is kept, on validation and on test, with plain's of the same seed.
-"gradual" is a mode of pepr_edge; the others are not: this script puts them into the trainer. Energies are CPU
-seconds times declared watts. Files of finished trainings in DIR are used again.
+"gradual" and the augmentation are settings of pepr_edge; the others are not: this script puts them into the
+trainer. Energies are CPU seconds times declared watts. Files of finished trainings in DIR are used again.
 """
 
 from __future__ import annotations
@@ -57,6 +59,7 @@ ARCHITECTURE = "tf_efficientnet_lite0"
 SEEDS = 3
 BACKBONE_RATE = 0.1
 GRADUAL = "gradual"
+NOT_AUGMENTED = "no augmentation"
 
 Schedule = torch.optim.lr_scheduler.OneCycleLR
 
@@ -105,12 +108,19 @@ def lower_rate() -> Iterator[None]:
         yield
 
 
+def falling_rate(optimiser: torch.optim.Optimizer, _: float, total_steps: int, **__: Any) -> Any:
+    """Return a schedule without the warm-up of one cycle."""
+    return torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, total_steps)
+
+
 TECHNIQUES: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "plain": nullcontext,
     "lower rate": lower_rate,
     "no decay of norms": lambda: patch.object(loop, "optimiser", grouped),
     "average": lambda: patch.object(session, "Trainer", AveragedTrainer),
     GRADUAL: nullcontext,
+    "no warm-up": lambda: patch.object(torch.optim.lr_scheduler, "OneCycleLR", falling_rate),
+    NOT_AUGMENTED: nullcontext,
 }
 
 
@@ -152,8 +162,10 @@ def main() -> None:
 
 def _recipe(technique: str, source: str, seed: int, weights: Path) -> ResolvedRecipe:
     recipe = recipe_by_images(source, seed, [ARCHITECTURE], str(weights.resolve()))
-    mode = GRADUAL if technique == GRADUAL else "full"
-    return recipe.model_copy(update={"train": recipe.train.model_copy(update={"mode": mode})})
+    changes: dict[str, Any] = {"mode": GRADUAL if technique == GRADUAL else "full"}
+    if technique == NOT_AUGMENTED:
+        changes["augment"] = "none"
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update=changes)})
 
 
 def _trained(technique: str, recipe: ResolvedRecipe, folder: Path) -> TrainResult:

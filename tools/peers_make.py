@@ -156,72 +156,77 @@ def make_all(
     """
     given = folder / "images.npy"
     np.save(given, images)
-    candidate = subject.trained.candidate.model_dump_json()
-    default = SessionSettings(threads=threads, spinning=True)  # onnxruntime's own defaults except for threads
-    plain = SessionSettings(runtime="openvino", threads=threads)
-    torch = {
-        mode: Made(
-            mode,
-            subject.checkpoint,
-            SessionSettings(runtime="pytorch", threads=threads),
-            _python("peers_torch.py", mode, candidate),
-        )
-        for mode in ("eager", "compile")
-    }
+    plain = SessionSettings(threads=threads, spinning=True)  # onnxruntime's own defaults except for threads
+    quantiser = Quantiser(subject.base, given, folder)
+    made = [
+        *_of_pytorch(subject, threads),
+        Made("onnxruntime", subject.base, plain),
+        *_of_onnxruntime(quantiser, tools, plain),
+    ]
+    if runtime != "onnxruntime":
+        made += _of_openvino(quantiser, tools, SessionSettings(runtime="openvino", threads=threads), images)
+    return [*made, Made(OURS, subject.chosen, subject.settings, made=subject.made)]
 
-    def quantised(
-        name: str, file: str, settings: SessionSettings, python: Path | None, script_name: str, *options: str
+
+@dataclass(frozen=True)
+class Quantiser:
+    """Makes files in `folder` with other tools' scripts: from a float32 file, with the images of a file."""
+
+    base: Path
+    images: Path
+    folder: Path
+
+    def run(
+        self, name: str, file: str, settings: SessionSettings, python: Path | None, script: str, *options: str
     ) -> Made:
-        target = folder / file
+        """Run a script in an environment."""
         if python is None:
             option = f"--{name.rpartition('_')[2]}-python"
             return Made(name, None, settings, reason=f"no environment with this tool was given ({option})")
-        command = [
-            str(python),
-            str(TOOLS / script_name),
-            str(subject.base),
-            str(given),
-            str(target),
-            *options,
-        ]
-        reason = run_script(command)
+        target = self.folder / file
+        paths = (TOOLS / script, self.base, self.images, target)
+        reason = run_script([str(python), *map(str, paths), *options])
         return Made(name, None if reason else target, settings, reason=reason)
 
-    def optimum(mode: str) -> Made:
-        name = f"optimum_{mode}"
-        python = Path(sys.executable)
-        return quantised(name, f"{name}.onnx", default, python, "peers_optimum.py", tools.preset, mode)
 
-    with_openvino = runtime != "onnxruntime"
-    # Nothing is timed yet, so the files may be made in parallel.
+def _of_pytorch(subject: Subject, threads: int) -> list[Made]:
+    candidate = subject.trained.candidate.model_dump_json()
+    settings = SessionSettings(runtime="pytorch", threads=threads)
+    return [
+        Made(mode, subject.checkpoint, settings, _python("peers_torch.py", mode, candidate))
+        for mode in ("eager", "compile")
+    ]
+
+
+def _of_onnxruntime(quantiser: Quantiser, tools: Tools, settings: SessionSettings) -> list[Made]:
+    """Quantise for onnxruntime; nothing is timed yet, so in parallel."""
+    here = Path(sys.executable)
+    calls: list[tuple[str, Path | None, str, tuple[str, ...]]] = [
+        ("optimum_static", here, "peers_optimum.py", (tools.preset, "static")),
+        ("optimum_dynamic", here, "peers_optimum.py", (tools.preset, "dynamic")),
+        ("olive", tools.olive, "peers_olive.py", ()),
+    ]
     with ThreadPoolExecutor(usable_cores()) as pool:
         jobs = [
-            pool.submit(optimum, "static"),
-            pool.submit(optimum, "dynamic"),
-            pool.submit(quantised, "olive", "olive.onnx", default, tools.olive, "peers_olive.py"),
+            pool.submit(quantiser.run, name, f"{name}.onnx", settings, python, script, *options)
+            for name, python, script, options in calls
         ]
-        openvino_jobs = []
-        if with_openvino:
-            nncf = ("openvino_nncf", "nncf.xml", plain, tools.nncf, "peers_nncf.py")
-            openvino_jobs = [
-                pool.submit(_plain_int8, subject.base, folder / "int8.onnx", images, plain),
-                pool.submit(quantised, *nncf),
-            ]
-        of_onnxruntime = [job.result() for job in jobs]
-        of_openvino = [job.result() for job in openvino_jobs]
-    if with_openvino:
-        of_openvino = [
-            Made("openvino", subject.base, plain),
-            Made("openvino_default", subject.base, plain, _python("peers_openvino.py")),
-            *of_openvino,
+        return [job.result() for job in jobs]
+
+
+def _of_openvino(
+    quantiser: Quantiser, tools: Tools, settings: SessionSettings, images: NDArray[np.float32]
+) -> list[Made]:
+    base = quantiser.base
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        int8 = pool.submit(_plain_int8, base, quantiser.folder / "int8.onnx", images, settings)
+        nncf = pool.submit(quantiser.run, "openvino_nncf", "nncf.xml", settings, tools.nncf, "peers_nncf.py")
+        return [
+            Made("openvino", base, settings),
+            Made("openvino_default", base, settings, _python("peers_openvino.py")),
+            int8.result(),
+            nncf.result(),
         ]
-    return [
-        *torch.values(),
-        Made("onnxruntime", subject.base, default),
-        *of_onnxruntime,
-        *of_openvino,
-        Made(OURS, subject.chosen, subject.settings, made=subject.made),
-    ]
 
 
 def _python(name: str, *words: str) -> tuple[str, ...]:

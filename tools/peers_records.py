@@ -90,6 +90,12 @@ class Peer(Record):
         """True if it ran and passes the quality gate."""
         return bool(self.latencies_s) and self.quality is not None and self.quality.passed
 
+    @property
+    def keeps_all(self) -> bool:
+        """True if no share of its quality is itself below the gate's threshold, whatever its interval."""
+        quality = self.quality
+        return quality is not None and min(quality.kept.values(), default=1.0) >= quality.threshold
+
 
 class Int8Trial(Record):
     """What autotuning found out about one int8 variant: its outcome, the reason, and how it was made.
@@ -157,6 +163,11 @@ def ratio(row: Architecture, name: str) -> float | None:
     ours = medians_s.get(OURS)
     other = medians_s.get(name)
     return other / ours if ours and other else None
+
+
+def ours(row: Architecture) -> Peer | None:
+    """Return our choice; None if it did not run."""
+    return next((peer for peer in row.peers if peer.name == OURS and peer.latencies_s), None)
 
 
 def geometric_mean(values: Iterable[float]) -> float | None:

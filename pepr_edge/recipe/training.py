@@ -12,7 +12,7 @@ from pepr_edge.recipe.toml import Section
 
 SCRATCH = "scratch"
 AnyTrain = TypeVar("AnyTrain", bound="Train")
-# Mode "gradual" saved a tenth of the energy and did no harm (docs/training.md).
+# Mode "gradual" saved a tenth of the energy, with no clear effect on test (docs/training.md).
 HEAD_SHARE = 0.1
 
 # The defaults of protocol "paper".
