@@ -253,7 +253,7 @@ def as_markdown(document: Mapping[str, Any]) -> str:
         "first (mean and lowest of the seeds), and the highest of all ranked models (mean): an upper bound,",
         f"since it is chosen on test. {TREES} extra trees on raw pixels reach {trees}.",
         f"Rules of measuring: {rules}. Processor: {machine}, shared with",
-        "other work, so a quiet machine takes less time. Minutes: of each run that trained all of its models.",
+        "other work, so a quiet machine takes less time. Minutes: of each run that trained all its models.",
         "The others took over trainings that another recipe or seed had made with the same settings. One",
         "candidate more or less that is trained to the end is several minutes. Recipes not in the table were",
         f"not run. Made by tools/bench_recipes.py with pepr_edge {document['pepr_edge']}.",
