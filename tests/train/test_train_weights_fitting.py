@@ -97,7 +97,7 @@ def test_what_is_beside_the_model_in_a_file_is_left_out_and_said() -> None:
     file = {f"model.{name}": value for name, value in state.items()}
     found = named(by_names({**file, "criterion.weight": torch.ones(5)}, layers()))
     assert equal(found.tensors, state)
-    assert found.notes == ("1 tensors outside 'model' left out",)
+    assert found.notes == ("1 tensor outside 'model' left out",)
 
 
 def test_a_loss_beside_a_model_without_prefix_is_left_out_and_said() -> None:
@@ -135,17 +135,14 @@ def test_a_classifier_of_other_layers_is_left_out_and_said(prefix: str) -> None:
     file = {prefix + name: value for name, value in {**state, **own}.items()}
     found = named(by_names(file, layers()))
     assert equal(found.tensors, state)
-    assert found.notes == (
-        "4 tensors of a classifier of other layers left out",
-        "the file has no classifier",
-    )
+    assert found.notes == ("its classifier has other layers: 4 tensors left out",)
 
 
 def test_one_layer_of_other_features_is_no_classifier() -> None:
     state = {name: value for name, value in trained().items() if not name.startswith("head.")}
     found = named(by_names({**state, "head.fc.weight": torch.ones(5, 9)}, layers()))
     assert equal(found.tensors, state)
-    assert found.notes[0] == "1 tensors of a classifier of other layers left out"
+    assert found.notes == ("its classifier has other layers: 1 tensor left out",)
 
 
 @pytest.mark.parametrize("averaged", [False, True])

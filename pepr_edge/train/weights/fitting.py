@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from pepr_edge.records import WeightsMatch
+from pepr_edge.text.units import plural
 from pepr_edge.train.weights.order import order_fault
 from pepr_edge.train.weights.reading import StateDict, is_averaged, same
 from pepr_edge.untrusted.shown import shown
@@ -133,9 +134,12 @@ def by_names(file: StateDict, layers: Layers, averaged: bool = False) -> Fitted 
     if misfit.missing or misfit.unknown or misfit.other_shape:
         return misfit
     notes = [_ignored(outside, prefix)] if outside else []
-    if len(inside) < len(found):
-        notes.append(f"{len(found) - len(inside)} tensors of a classifier of other layers left out")
-    return _fitted({name: inside[name] for name in shared}, layers, "names", notes)
+    of_head = len(found) - len(inside)
+    if of_head:
+        notes.append(f"its classifier has other layers: {plural(of_head, 'tensor')} left out")
+    return _fitted(
+        {name: inside[name] for name in shared}, layers, "names", notes, is_without_head=of_head > 0
+    )
 
 
 def _with_own_head(inside: StateDict, layers: Layers) -> StateDict:
@@ -214,9 +218,16 @@ def fits(value: torch.Tensor, name: str, layers: Layers) -> bool:
 
 
 def _fitted(
-    assigned: Mapping[str, torch.Tensor], layers: Layers, match: WeightsMatch, notes: Iterable[str]
+    assigned: Mapping[str, torch.Tensor],
+    layers: Layers,
+    match: WeightsMatch,
+    notes: Iterable[str],
+    is_without_head: bool = False,
 ) -> Fitted:
-    """Return the tensors in the architecture's precision, with counters that the file lacks."""
+    """Return the tensors in the architecture's precision, with counters that the file lacks.
+
+    `is_without_head`: the notes already say what became of its classifier.
+    """
     said = list(notes)
     tensors: StateDict = {}
     widened = 0
@@ -229,7 +240,7 @@ def _fitted(
             tensors[name] = torch.zeros_like(own)
     if widened:
         said.append(f"{widened} tensors converted to float32")
-    if layers.head and not any(layers.in_head(name) for name in tensors):
+    if layers.head and not is_without_head and not any(layers.in_head(name) for name in tensors):
         said.append("the file has no classifier")
     return Fitted(tensors, match, tuple(said))
 
@@ -355,7 +366,7 @@ def without_prefixes(file: StateDict, layers: Layers) -> StateDict:
 
 def _ignored(outside: int, prefix: str) -> str:
     place = f"outside {prefix.rstrip('.')!r}" if prefix else "beside the model"
-    return f"{outside} tensors {place} left out"
+    return f"{plural(outside, 'tensor')} {place} left out"
 
 
 def _leaf(name: str) -> str:
