@@ -405,6 +405,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "converting",
         "finding",
         "hub",
+        "layers",
         "load",
         "reading",
         "resolving",

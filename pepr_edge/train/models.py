@@ -17,7 +17,8 @@ from pepr_edge.errors import ModelError
 from pepr_edge.records import Candidate, WeightsMatch
 from pepr_edge.run_dir.store import sha256_file
 from pepr_edge.train.weights.finding import timm_name
-from pepr_edge.train.weights.load import Template, load_weights
+from pepr_edge.train.weights.layers import Template
+from pepr_edge.train.weights.load import load_weights
 from pepr_edge.untrusted.shown import first_line
 
 # Standard deviation of a new classifier's weights, as ResNet has it. Those of EfficientNet, MobileNet and DLA

@@ -17,7 +17,9 @@ from pepr_edge.compare import published
 from pepr_edge.data import finding_columns, medmnist, tensor
 from pepr_edge.data.source import DataSettings
 from pepr_edge.data.table import column_key, read_table
-from pepr_edge.train.weights.fitting import Fitted, Layers, Misfit, by_names, by_order, without_prefixes
+from pepr_edge.train.weights.fitting import Fitted, Misfit, by_names, by_order
+from pepr_edge.train.weights.layers import Layers
+from pepr_edge.train.weights.prefixes import without_prefixes
 from pepr_edge.train.weights.reading import read_weights
 from pepr_edge.untrusted.shown import is_plain
 

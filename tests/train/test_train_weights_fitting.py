@@ -7,89 +7,16 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from made_weights import equal, layers, named, trained
 from torch import nn
 
-from pepr_edge.train.weights.fitting import (
-    Fitted,
-    Layers,
-    Misfit,
-    by_names,
-    by_order,
-    copies,
-    without_prefixes,
-)
+from pepr_edge.train.weights.fitting import Fitted, Misfit, by_names, by_order
+from pepr_edge.train.weights.layers import Layers
 from pepr_edge.train.weights.order import order_fault
 
-StateDict = dict[str, torch.Tensor]
 HEAD_OF_TWO = {"0.weight": (8, 4), "0.bias": (8,), "3.weight": (5, 8), "3.bias": (5,)}
-
-
-class Block(nn.Module):
-    """Two convolutions with their norms, of equal shapes."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(width, width, 3)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3)
-        self.bn2 = nn.BatchNorm2d(width)
-
-
-def network(classes: int = 5, channels: int = 3, blocks: int = 2) -> nn.Module:
-    model = nn.Module()
-    model.stem = nn.Conv2d(channels, 4, 3)
-    model.blocks = nn.Sequential(*(Block(4) for _ in range(blocks)))
-    model.head = nn.Linear(4, classes)
-    return model
-
-
-def layers(**options: int) -> Layers:
-    return Layers(network(**options).state_dict(), first=("stem",), head=("head",))
-
-
-def trained(**options: int) -> StateDict:
-    torch.manual_seed(3)
-    state = network(**options).state_dict()
-    return {name: torch.rand_like(v) if v.is_floating_point() else v + 9 for name, v in state.items()}
-
-
-def named(fitted: Fitted | Misfit | str) -> Fitted:
-    assert isinstance(fitted, Fitted), fitted
-    return fitted
-
-
-def equal(found: StateDict, expected: StateDict) -> bool:
-    return found.keys() == expected.keys() and all(torch.equal(found[name], expected[name]) for name in found)
-
-
-@pytest.mark.parametrize(
-    "prefix",
-    [
-        "",
-        "module.",
-        "_orig_mod.",
-        "model.",
-        "module._orig_mod.",
-        "_orig_mod.module.model.",
-        "model._orig_mod.",
-        "net.backbone.",
-        "student.encoder.module.",
-    ],
-)
-def test_prefixes_of_wrappers_and_scripts_are_removed(prefix: str) -> None:
-    state = trained()
-    found = named(by_names({f"{prefix}{name}": value for name, value in state.items()}, layers()))
-    assert equal(found.tensors, state)
-    assert found.match == "names"
-    assert found.notes == ()
-
-
-def test_wrapping_inside_a_name_is_removed() -> None:
-    state = trained()
-    wrapped = {name.replace("blocks.", "blocks._orig_mod."): value for name, value in state.items()}
-    assert equal(named(by_names(wrapped, layers())).tensors, state)
 
 
 def test_what_is_beside_the_model_in_a_file_is_left_out_and_said() -> None:
@@ -143,40 +70,6 @@ def test_one_layer_of_other_features_is_no_classifier() -> None:
     found = named(by_names({**state, "head.fc.weight": torch.ones(5, 9)}, layers()))
     assert equal(found.tensors, state)
     assert found.notes == ("its classifier has other layers: 1 tensor left out",)
-
-
-@pytest.mark.parametrize("averaged", [False, True])
-def test_of_two_copies_the_wanted_one_is_taken(averaged: bool) -> None:
-    state = trained()
-    file = {f"model.{name}": value for name, value in state.items()}
-    file |= {f"model_ema.module.{name}": value + 1 for name, value in state.items()}
-    found = named(by_names(file, layers(), averaged)).tensors
-    assert torch.equal(found["head.bias"], state["head.bias"] + averaged)
-
-
-@pytest.mark.parametrize("averaged", [False, True])
-@pytest.mark.parametrize("lacks", ["num_batches_tracked", "head"])
-def test_a_copy_with_fewer_tensors_is_taken_if_it_is_the_wanted_one(averaged: bool, lacks: str) -> None:
-    """What the model does not need does not decide between two copies."""
-    state = trained()
-    average = {name: value + 1 for name, value in state.items()}
-    fewer = {name: value for name, value in (average if averaged else state).items() if lacks not in name}
-    file = {f"net.{name}": value for name, value in (state if averaged else fewer).items()}
-    file |= {f"net_ema.{name}": value for name, value in (fewer if averaged else average).items()}
-    found = named(by_names(file, layers(), averaged)).tensors
-    assert torch.equal(found["stem.weight"], (average if averaged else state)["stem.weight"])
-
-
-def test_copies_that_differ_are_named() -> None:
-    state = trained()
-    other = {name: value + 1 for name, value in state.items()}
-    both = {f"teacher.{name}": value for name, value in state.items()}
-    both |= {f"student.{name}": value for name, value in other.items()}
-    assert copies(both, layers(), averaged=False) == ["teacher", "student"]
-    alike = {f"{part}.{name}": value for part in ("teacher", "student") for name, value in state.items()}
-    assert copies(alike, layers(), averaged=False) == []
-    beside = {**state, **{f"teacher.{name}": value for name, value in other.items()}}
-    assert copies(beside, layers(), averaged=False) == []
 
 
 @pytest.mark.parametrize("convert", [lambda value: (value * 100).to(torch.int8), lambda value: value > 0.5])
@@ -362,14 +255,61 @@ def test_numbered_parts_are_certain_in_their_order_only(order: list[int]) -> Non
     assert (order_fault(pairs, shapes) is None) == (order == sorted(order))
 
 
-@settings(deadline=None)
-@given(st.sampled_from(["module.", "model.", "_orig_mod.", "net."]), st.integers(0, 3))
-def test_a_shared_prefix_is_removed_however_often(prefix: str, times: int) -> None:
+@pytest.mark.parametrize("bias", [None, 9, 0])
+def test_a_classifier_without_a_bias_of_its_own_length(bias: int | None) -> None:
     state = trained()
-    found = without_prefixes({f"{prefix * times}{name}": value for name, value in state.items()}, layers())
-    assert list(found) == list(state)
+    rest = {name: value for name, value in state.items() if not name.startswith("head.")}
+    file = {**rest, "head.weight": torch.ones(5 if bias != 0 else 0, 4)}
+    file |= {} if bias is None else {"head.bias": torch.ones(bias)}
+    found = named(by_names(file, layers()))
+    if bias is None:
+        assert equal(found.tensors, {**file, "head.bias": torch.zeros(5)})
+        assert found.notes == ("its classifier has no bias: zeros",)
+    else:
+        assert equal(found.tensors, rest)
+        assert found.notes == ("its classifier is not whole: left out",)
 
 
-def test_a_first_part_that_the_architecture_has_is_no_prefix() -> None:
-    state = {"stem.weight": torch.ones(1), "stem.bias": torch.ones(1)}
-    assert list(without_prefixes(state, layers())) == list(state)
+def test_a_classifier_of_other_features_is_left_out() -> None:
+    state = trained()
+    rest = {name: value for name, value in state.items() if not name.startswith("head.")}
+    found = named(by_names({**rest, "head.weight": torch.ones(5, 9), "head.bias": torch.ones(5)}, layers()))
+    assert equal(found.tensors, rest)
+    assert found.notes == ("its classifier has other layers: 2 tensors left out",)
+
+
+def test_a_convolution_for_other_classes_fits() -> None:
+    state = trained(classes=2)
+    file = {**state, "head.weight": state["head.weight"][:, :, None, None]}
+    assert equal(named(by_names(file, layers())).tensors, state)
+
+
+def test_a_kernel_of_the_other_direction_does_not_fit() -> None:
+    own = Layers({"a.weight": torch.zeros(4, 4, 1, 7)}, first=(), head=())
+    turned = by_names({"a.weight": torch.ones(4, 4, 7, 1)}, own)
+    assert isinstance(turned, Misfit)
+    assert turned.other_shape == ("a.weight",)
+
+
+def test_by_order_a_backbone_needs_no_classifier() -> None:
+    state = {f"x_{name}": value for name, value in trained().items() if not name.startswith("head.")}
+    found = named(by_order(state, layers()))
+    assert found.match == "order"
+    assert "the file has no classifier" in found.notes
+
+
+def test_by_order_a_part_of_another_name_is_another_part() -> None:
+    """As a norm before the blocks, which some architectures have in the place of one behind them."""
+    state = trained()
+    moved = {name.replace("stem.", "first."): value for name, value in state.items()}
+    assert isinstance(by_order(moved, layers()), Fitted)
+    fault = by_order(moved, layers(), is_mostly_named=True)
+    assert fault == "first.weight stands in the place of stem.weight, and most other names are the same"
+    renamed = {name.replace("head.", "fc."): value for name, value in state.items()}
+    assert equal(named(by_order(renamed, layers(), is_mostly_named=True)).tensors, state)
+
+
+def test_a_long_prefix_is_shortened_in_a_note() -> None:
+    file = {f"{'q' * 5000}.{name}": value for name, value in trained().items()}
+    (note,) = named(by_names({**file, "zz": torch.ones(2)}, layers())).notes
+    assert len(note) < 300

@@ -17,7 +17,8 @@ from pepr_edge.errors import ModelError
 from pepr_edge.records import Candidate
 from pepr_edge.train.models import create, create_with_weights
 from pepr_edge.train.weights.finding import pretrained_of, timm_name
-from pepr_edge.train.weights.load import Template, layers_of, load_weights
+from pepr_edge.train.weights.layers import Template
+from pepr_edge.train.weights.load import layers_of, load_weights
 from pepr_edge.zoo import architectures
 
 Write = Callable[[Any, str], Path]
@@ -90,14 +91,12 @@ def test_grey_weights_give_the_same_answers_for_grey_images_in_three_channels(we
     torch.testing.assert_close(actual, expected)
 
 
-@pytest.mark.parametrize("kept", ["weight", "bias"])
-def test_half_a_classifier_is_not_loaded(weights_file: Write, kept: str) -> None:
+def test_half_a_classifier_is_not_loaded(weights_file: Write) -> None:
     """Its other half would be random."""
     state = other(num_classes=2)
-    del state[f"classifier.{'bias' if kept == 'weight' else 'weight'}"]
-    path = weights_file(state, ".pth")
-    loaded, _ = create_with_weights(candidate(in_channels=3), path)
-    assert not torch.equal(loaded.state_dict()[f"classifier.{kept}"], state[f"classifier.{kept}"])
+    del state["classifier.weight"]
+    loaded, _ = create_with_weights(candidate(in_channels=3), weights_file(state, ".pth"))
+    assert not torch.equal(loaded.state_dict()["classifier.bias"], state["classifier.bias"])
 
 
 @pytest.mark.parametrize(
@@ -178,6 +177,19 @@ def test_an_incomplete_file_is_not_said_to_be_of_another_architecture(weights_fi
     with pytest.raises(ModelError, match=r"incomplete.+1 missing \(such as 'bn1\.weight'\)") as caught:
         create_with_weights(candidate(), weights_file(state, ".pth"))
     assert "another architecture" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [("conv_stem", "reparam_stem", "deployed form"), ("conv_stem.weight", "conv_stem.weight_orig", "pruned")],
+)
+def test_a_form_that_a_model_took_after_its_training_is_named(
+    weights_file: Write, old: str, new: str, words: str
+) -> None:
+    state = {name.replace(old, new): value for name, value in other(num_classes=2).items()}
+    state["beside"] = torch.ones(2)  # so that order does not help
+    with pytest.raises(ModelError, match=words):
+        create_with_weights(candidate(in_channels=3), weights_file(state, ".pth"))
 
 
 def test_a_larger_network_of_the_same_family_is_another_architecture(weights_file: Write) -> None:

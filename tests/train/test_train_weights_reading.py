@@ -42,6 +42,8 @@ def same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> b
         {"state_dict": {}, "model": STATE},
         {"model": {"depth": 18}, "net": STATE},
         {"ema": {"decay": 0.99}, "model": STATE, "state_dict": STATE},
+        {"state_dict": STATE, "best_acc1": torch.tensor(71.0), "loss": torch.tensor(0.3)},
+        {"model": STATE, "mean": torch.rand(3), "std": torch.rand(3)},
     ],
 )
 def test_the_tensors_are_found_in_what_a_training_saves(weights_file: Write, content: Any) -> None:
@@ -64,6 +66,8 @@ def test_the_tensors_are_found_in_what_a_training_saves(weights_file: Write, con
         {"model": {"state_dict": STATE, "state_dict_ema": AVERAGE}},
         {"model": STATE, "swa_model": AVERAGE},
         {"state_dict": STATE, "swa_state_dict": AVERAGE},
+        {"state_dict": STATE, "ema_model_state_dict": AVERAGE},
+        {"state_dict": STATE, "ema_weights": AVERAGE},
     ],
 )
 def test_averaged_weights_are_taken_if_wanted(weights_file: Write, content: Any) -> None:

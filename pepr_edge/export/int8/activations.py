@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -112,7 +113,7 @@ def fuse_silu(graph: Graph) -> int:
     return _fuse(graph, _silu, SILU, alpha=1.0)
 
 
-def _fuse(graph: Graph, find: Find, operator: str, **attributes: float) -> int:
+def _fuse(graph: Graph, find: Find, operator: str, **attributes: Any) -> int:
     """Replace each group of nodes that `find` gives by one of onnxruntime's own operators."""
     count = 0
     for node in list(graph.nodes):

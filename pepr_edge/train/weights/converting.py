@@ -28,7 +28,8 @@ from pepr_edge.train.weights.finding import (
     timm_name,
 )
 from pepr_edge.train.weights.fitting import Fitted
-from pepr_edge.train.weights.load import Template, fit, layers_of
+from pepr_edge.train.weights.layers import Template
+from pepr_edge.train.weights.load import fit, layers_of
 from pepr_edge.train.weights.reading import read_weights
 from pepr_edge.zoo.pretrained import Pretrained
 

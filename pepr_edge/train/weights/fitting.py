@@ -7,7 +7,6 @@ classifier, in its classes.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,42 +14,20 @@ import torch
 
 from pepr_edge.records import WeightsMatch
 from pepr_edge.text.units import plural
+from pepr_edge.train.weights.layers import COUNTER, LEFTOVERS, Layers, leaf
 from pepr_edge.train.weights.order import order_fault
-from pepr_edge.train.weights.reading import StateDict, is_averaged, same
+from pepr_edge.train.weights.prefixes import of_one_model
+from pepr_edge.train.weights.reading import StateDict
 from pepr_edge.untrusted.shown import shown
 
-COUNTER = "num_batches_tracked"
-# Parts of a name that wrappers of a model add: DataParallel, torch.compile, FSDP, activation checkpoints.
-WRAPPING = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
-# Buffers that counters of operations and of averages leave behind in a model.
-LEFTOVERS = ("total_ops", "total_params", "n_averaged")
 # First parts of the names of what trains a model and is not in it.
 BESIDE = ("criterion", "loss", "loss_fn", "metric", "metrics", "train_metrics", "val_metrics", "test_metrics")
+# What weights alone do not hold.
+OF_ORDER = "assigned by order: constants such as the epsilon of a norm are those of timm's architecture"
 # A stage has fewer blocks than a number of more digits says.
 BLOCK_DIGITS = 6
 # At least this share of all tensors of file and architecture fits if the file is of this architecture.
 SAME_ARCHITECTURE = 0.9
-
-
-@dataclass(frozen=True)
-class Layers:
-    """An architecture as a file must fit it.
-
-    `tensors` are its own, by name, in the order of its layers. `first` and `head` are the names of the layers
-    that take the channels of the images and that give the classes.
-    """
-
-    tensors: StateDict
-    first: tuple[str, ...]
-    head: tuple[str, ...]
-
-    def in_head(self, name: str) -> bool:
-        """True for a tensor of the classifier."""
-        return name.startswith(tuple(f"{layer}." for layer in self.head))
-
-    def is_first(self, name: str) -> bool:
-        """True for the weights of the first layer."""
-        return name in {f"{layer}.weight" for layer in self.first}
 
 
 @dataclass(frozen=True)
@@ -113,17 +90,17 @@ def by_names(file: StateDict, layers: Layers, averaged: bool = False) -> Fitted 
         layers: of the architecture.
         averaged: of two copies in the file, take the averaged one.
     """
-    named = _without_wrapping(file, layers)
-    prefix = _prefix(named, layers, averaged)
-    inside = {name.removeprefix(prefix): value for name, value in named.items() if name.startswith(prefix)}
+    of_model, prefix = of_one_model(file, layers, averaged)
     own = layers.tensors
-    parts = {name: value for name, value in inside.items() if name in own or name.split(".")[0] not in BESIDE}
-    outside = len(named) - len(parts)
-    found = {name: value for name, value in parts.items() if _leaf(name) not in LEFTOVERS}
+    parts = {
+        name: value for name, value in of_model.items() if name in own or name.split(".")[0] not in BESIDE
+    }
+    outside = len(file) - len(parts)
+    found = {name: value for name, value in parts.items() if leaf(name) not in LEFTOVERS}
     inside = _with_own_head(found, layers)
     shared = [name for name in own if name in inside]
     fitting = [name for name in shared if fits(inside[name], name, layers)]
-    missing = [name for name in own if name not in inside and _is_needed(name, layers)]
+    missing = [name for name in own if name not in inside and layers.is_needed(name)]
     misfit = Misfit(
         fitting=len(fitting),
         missing=tuple(missing),
@@ -142,17 +119,20 @@ def by_names(file: StateDict, layers: Layers, averaged: bool = False) -> Fitted 
     )
 
 
-def _with_own_head(inside: StateDict, layers: Layers) -> StateDict:
+def _with_own_head(found: StateDict, layers: Layers) -> StateDict:
     """Return the tensors with a classifier of one linear layer by the architecture's names.
 
-    A fine-tuned model may have dropout before it, or several layers in its place: these are left out.
+    A fine-tuned model may have dropout before it, or several layers or other features in its place: these are
+    left out.
     """
-    tensors = dict(inside)
+    tensors = dict(found)
     for head in layers.head:
-        names = [name for name in inside if name.startswith(f"{head}.") and name not in layers.tensors]
-        own_names = [f"{head}.{_leaf(name)}" for name in names]
+        names = [name for name in found if name.startswith(f"{head}.")]
+        if all(name in layers.tensors and fits(found[name], name, layers) for name in names):
+            continue
+        own_names = [f"{head}.{leaf(name)}" for name in names]
         is_linear = len({name.rpartition(".")[0] for name in names}) == 1 and all(
-            own_name in layers.tensors and own_name not in inside and fits(inside[name], own_name, layers)
+            own_name in layers.tensors and fits(found[name], own_name, layers)
             for name, own_name in zip(names, own_names, strict=True)
         )
         for name, own_name in zip(names, own_names, strict=True):
@@ -162,20 +142,37 @@ def _with_own_head(inside: StateDict, layers: Layers) -> StateDict:
     return tensors
 
 
-def by_order(file: StateDict, layers: Layers) -> Fitted | str:
+def by_order(file: StateDict, layers: Layers, is_mostly_named: bool = False) -> Fitted | str:
     """Assign tensors by order and shape, where names differ.
 
     Args:
         file: the tensors of a file, in the order of its layers.
         layers: of the architecture.
+        is_mostly_named: most names are the architecture's, so a part of another name is another part.
     Returns:
         The fitted tensors, or why the assignment would not be certain.
     """
-    values = {name: value for name, value in file.items() if _leaf(name) not in (COUNTER, *LEFTOVERS)}
-    own_names = [name for name in layers.tensors if _leaf(name) != COUNTER]
+    values = {name: value for name, value in file.items() if leaf(name) not in (COUNTER, *LEFTOVERS)}
+    own_names = [name for name in layers.tensors if leaf(name) != COUNTER]
+    needed = [name for name in own_names if layers.is_needed(name)]
+    if len(values) == len(needed) < len(own_names):
+        own_names = needed
     if len(values) != len(own_names):
         return f"{len(values)} tensors, expected {len(own_names)}"
     pairs = list(zip(own_names, values, strict=True))
+    shapes = {own_name: tuple(layers.tensors[own_name].shape) for own_name in own_names}
+    fault = (
+        _shape_fault(pairs, values, layers)
+        or (_renamed(pairs, layers) if is_mostly_named else None)
+        or order_fault(pairs, shapes)
+    )
+    if fault:
+        return fault
+    assigned = {own_name: values[name] for own_name, name in pairs} | _counters(file, layers)
+    return _fitted(assigned, layers, "order", [OF_ORDER])
+
+
+def _shape_fault(pairs: Sequence[tuple[str, str]], values: StateDict, layers: Layers) -> str | None:
     for own_name, name in pairs:
         if not fits(values[name], own_name, layers):
             own = layers.tensors[own_name]
@@ -183,18 +180,21 @@ def by_order(file: StateDict, layers: Layers) -> Fitted | str:
             return (
                 f"{shown(name)} is {found}, expected {list(own.shape)} {own.dtype} of {own_name} in its place"
             )
-    shapes = {own_name: tuple(layers.tensors[own_name].shape) for own_name in own_names}
-    fault = order_fault(pairs, shapes)
-    if fault:
-        return fault
-    assigned = {own_name: values[name] for own_name, name in pairs} | _counters(file, layers)
-    return _fitted(assigned, layers, "order", [])
+    return None
+
+
+def _renamed(pairs: Sequence[tuple[str, str]], layers: Layers) -> str | None:
+    """Return which part of the network, not of the classifier, would be taken for one of another name."""
+    for own_name, name in pairs:
+        if own_name.split(".")[0] != name.split(".")[0] and not layers.in_head(own_name):
+            return f"{shown(name)} stands in the place of {own_name}, and most other names are the same"
+    return None
 
 
 def _counters(file: StateDict, layers: Layers) -> StateDict:
     """Return the counters of a file by the architecture's names; nothing if they are not as many."""
-    own_names = [name for name in layers.tensors if _leaf(name) == COUNTER]
-    values = [value for name, value in file.items() if _leaf(name) == COUNTER]
+    own_names = [name for name in layers.tensors if leaf(name) == COUNTER]
+    values = [value for name, value in file.items() if leaf(name) == COUNTER]
     return dict(zip(own_names, values, strict=True)) if len(values) == len(own_names) else {}
 
 
@@ -207,14 +207,14 @@ def fits(value: torch.Tensor, name: str, layers: Layers) -> bool:
     if own.is_floating_point() and not value.is_floating_point():
         return False
     expected = own.shape
-    if value.shape == expected or _without_ones(value.shape) == _without_ones(expected):
+    if value.shape == expected:
         return True
+    if layers.in_head(name):  # for other classes
+        return value.ndim > 0 and _without_ones(value.shape[1:]) == _without_ones(expected[1:])
     if len(value.shape) != len(expected):
-        return False
-    if layers.is_first(name):
-        others = [position for position in range(len(expected)) if position != 1]
-        return all(value.shape[position] == expected[position] for position in others)
-    return layers.in_head(name) and value.shape[1:] == expected[1:]
+        return _without_ones(value.shape) == _without_ones(expected)
+    others = [position for position in range(len(expected)) if position != 1]
+    return layers.is_first(name) and all(value.shape[position] == expected[position] for position in others)
 
 
 def _fitted(
@@ -229,14 +229,20 @@ def _fitted(
     `is_without_head`: the notes already say what became of its classifier.
     """
     said = list(notes)
+    whole = _with_whole_head(assigned, layers)
+    if any(name not in assigned for name in whole):
+        said.append("its classifier has no bias: zeros")
+    if any(name not in whole for name in assigned):
+        said.append("its classifier is not whole: left out")
+        is_without_head = True
     tensors: StateDict = {}
     widened = 0
     for name, own in layers.tensors.items():
-        if name in assigned:
-            value = assigned[name]
+        if name in whole:
+            value = whole[name]
             widened += value.is_floating_point() and value.dtype != own.dtype
-            tensors[name] = _in_shape(value, own).to(own.dtype)
-        elif _leaf(name) == COUNTER:
+            tensors[name] = _in_shape(value, own, layers.in_head(name)).to(own.dtype)
+        elif leaf(name) == COUNTER:
             tensors[name] = torch.zeros_like(own)
     if widened:
         said.append(f"{widened} tensors converted to float32")
@@ -245,15 +251,25 @@ def _fitted(
     return Fitted(tensors, match, tuple(said))
 
 
-def _in_shape(value: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+def _with_whole_head(assigned: Mapping[str, torch.Tensor], layers: Layers) -> StateDict:
+    """Return the tensors without a classifier that cannot be used; one without a bias has a bias of zeros."""
+    tensors = dict(assigned)
+    for head in layers.head:
+        weight, bias = f"{head}.weight", f"{head}.bias"
+        classes = len(tensors[weight]) if weight in tensors else 0
+        if classes and bias in layers.tensors and bias not in tensors:
+            tensors[bias] = torch.zeros(classes)
+        if not classes or (bias in tensors and len(tensors[bias]) != classes):
+            tensors = {name: value for name, value in tensors.items() if not name.startswith(f"{head}.")}
+    return tensors
+
+
+def _in_shape(value: torch.Tensor, own: torch.Tensor, is_head: bool) -> torch.Tensor:
     """Return a tensor with the axes of length 1 as the layer has them."""
+    if is_head:
+        return value.reshape(value.shape[0], *own.shape[1:])
     is_alike = _without_ones(value.shape) == _without_ones(own.shape)
     return value.reshape(own.shape) if is_alike else value
-
-
-def _is_needed(name: str, layers: Layers) -> bool:
-    """True if a file must hold the tensor: counters are not used, and a classifier is begun anew."""
-    return _leaf(name) != COUNTER and not layers.in_head(name)
 
 
 def _is_smaller_network(inside: Iterable[str], missing: Sequence[str], layers: Layers) -> bool:
@@ -284,93 +300,9 @@ def _blocks(name: str) -> Iterator[tuple[str, int]]:
             yield ".".join(parts[:position]), int(part)
 
 
-def _without_wrapping(file: StateDict, layers: Layers) -> StateDict:
-    """Return the tensors by their names without the parts that wrappers of a model add."""
-    own_parts = {part for name in layers.tensors for part in name.split(".")}
-    added = [part for part in WRAPPING if part not in own_parts]
-    named = {}
-    for name, value in file.items():
-        named[".".join(part for part in name.split(".") if part not in added)] = value
-    return named if len(named) == len(file) else dict(file)
-
-
-def _prefix(named: StateDict, layers: Layers, averaged: bool) -> str:
-    """Return the prefix under which most of the tensors are that the architecture needs.
-
-    Of several with as many it is the averaged one if that is wanted, else one that is not; then the one with
-    most tensors, then the shortest. If the averaged one is wanted, no other is taken.
-    """
-    needed = Counter(_prefixes(named, layers, needed=True))
-    counts = Counter(_prefixes(named, layers))
-    if averaged and any(is_averaged(prefix) for prefix in counts):
-        counts = Counter({prefix: count for prefix, count in counts.items() if is_averaged(prefix)})
-    if not counts:
-        return ""
-
-    def precedence(prefix: str) -> tuple[int, bool, int, int]:
-        return needed[prefix], is_averaged(prefix) == averaged, counts[prefix], -len(prefix)
-
-    return max(counts, key=precedence)
-
-
-def copies(file: StateDict, layers: Layers, averaged: bool) -> list[str]:
-    """Return the prefixes of several models in a file of which none can be preferred, as teacher and student.
-
-    None, if the model itself has no prefix, or if all are the same.
-    """
-    named = _without_wrapping(file, layers)
-    whole = sum(_is_needed(name, layers) for name in layers.tensors)
-    needed = Counter(_prefixes(named, layers, needed=True))
-    found = [prefix for prefix, count in needed.items() if count == whole and is_averaged(prefix) == averaged]
-    if len(found) < 2 or "" in found or _are_alike(named, layers, found):
-        return []
-    return [prefix.rstrip(".") for prefix in found]
-
-
-def _are_alike(named: StateDict, layers: Layers, prefixes: Sequence[str]) -> bool:
-    """True if the needed tensors under all prefixes are the same."""
-    first = prefixes[0]
-    return all(
-        same(named[prefix + name], named[first + name])
-        for prefix in prefixes[1:]
-        for name in layers.tensors
-        if _is_needed(name, layers)
-    )
-
-
-def _prefixes(named: StateDict, layers: Layers, needed: bool = False) -> Iterator[str]:
-    """Yield what stands before a name of the architecture, for each tensor and each such name.
-
-    `needed`: only of those that a file must hold.
-    """
-    for name in named:
-        parts = name.split(".")
-        for start in range(len(parts)):
-            own = ".".join(parts[start:])
-            if own in layers.tensors and (not needed or _is_needed(own, layers)):
-                yield "".join(f"{part}." for part in parts[:start])
-
-
-def without_prefixes(file: StateDict, layers: Layers) -> StateDict:
-    """Return the tensors without wrapping parts, and without a first part that all names share."""
-    named = _without_wrapping(file, layers)
-    own_first = {name.split(".")[0] for name in layers.tensors}
-    while named:
-        firsts = {name.split(".")[0] for name in named}
-        first = next(iter(firsts))
-        if len(firsts) > 1 or first in own_first or any("." not in name for name in named):
-            break
-        named = {name.removeprefix(f"{first}."): value for name, value in named.items()}
-    return named
-
-
 def _ignored(outside: int, prefix: str) -> str:
-    place = f"outside {prefix.rstrip('.')!r}" if prefix else "beside the model"
+    place = f"outside {shown(prefix.rstrip('.'))!r}" if prefix else "beside the model"
     return f"{plural(outside, 'tensor')} {place} left out"
-
-
-def _leaf(name: str) -> str:
-    return name.rpartition(".")[2]
 
 
 def _without_ones(shape: torch.Size) -> list[int]:

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import timm
 import torch
 from timm.models import adapt_input_conv
 from torch import nn
@@ -17,28 +12,20 @@ from torch import nn
 from pepr_edge.errors import ModelError
 from pepr_edge.records import WeightsMatch
 from pepr_edge.train.weights.finding import file_notes
-from pepr_edge.train.weights.fitting import (
-    COUNTER,
-    Fitted,
-    Layers,
-    Misfit,
-    by_names,
-    by_order,
-    copies,
-    without_prefixes,
-)
-from pepr_edge.train.weights.reading import StateDict, WeightsFile, read_weights
+from pepr_edge.train.weights.fitting import Fitted, Misfit, by_names, by_order
+from pepr_edge.train.weights.layers import Layers, Template
+from pepr_edge.train.weights.prefixes import copies, parts_of_model
+from pepr_edge.train.weights.reading import WeightsFile, read_weights
+from pepr_edge.train.weights.timm_names import converted
 from pepr_edge.untrusted.shown import shown
 
 RGB = 3
+# Parts of names of models that were changed after their training, what they are, and what to give.
+OTHER_FORMS = {
+    "reparam": "of the deployed form, whose branches were joined. Give those of the training",
+    "weight_orig": "those of a pruned model. Call torch.nn.utils.prune.remove on its layers, and save it",
+}
 VARIANCE = ".running_var"
-
-
-class Template(NamedTuple):
-    """An architecture that weights are for: timm's name, and its options that fix the size of the images."""
-
-    name: str
-    size: dict[str, Any]
 
 
 def load_weights(model: nn.Module, template: Template, channels: int, path: Path) -> WeightsMatch:
@@ -166,67 +153,19 @@ def _assigned(file: WeightsFile, layers: Layers, template: Template, path: Path,
     named = by_names(file.tensors, layers, averaged)
     if isinstance(named, Fitted):
         return named
-    plain = without_prefixes(file.tensors, layers)
-    converted = _converted_by_timm(plain, template)
-    if converted is not None:
-        fitted = by_names(converted, layers)
+    own = parts_of_model(file.tensors, layers, averaged)
+    made = converted(own, template, layers)
+    if made is not None:
+        fitted = by_names(made.tensors, layers)
         if isinstance(fitted, Fitted):
-            return Fitted(fitted.tensors, "timm", fitted.notes)
+            return Fitted(fitted.tensors, "timm", (*made.notes, *fitted.notes))
     if not file.ordered:
         order = "safetensors keeps no order, so its names must be the architecture's"
         raise _misfit_error(named, template, path, order)
-    ordered = by_order(plain, layers)
+    ordered = by_order(own, layers, is_mostly_named=not named.is_another_architecture)
     if isinstance(ordered, str):
         raise _misfit_error(named, template, path, f"by order: {ordered}")
     return ordered
-
-
-def _converted_by_timm(file: StateDict, template: Template) -> StateDict | None:
-    """Return a state dict in today's names, by timm's own conversion for the architecture; None if it fails.
-
-    At the channels and classes of timm's own weights no tensor may be missing.
-    """
-    overlay = {"state_dict": file, "custom_load": False, "label_offset": 0}
-    try:
-        with _quiet(), _recorded_loads() as missing:
-            model = timm.create_model(
-                template.name, pretrained=True, pretrained_cfg_overlay=overlay, **template.size
-            )
-    except Exception:  # each conversion fails in its own way
-        return None
-    return None if missing else dict(model.state_dict())
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep timm from writing notes on its conversion."""
-    logger = logging.getLogger("timm")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
-
-
-@contextmanager
-def _recorded_loads() -> Iterator[list[str]]:
-    """Collect the tensors that are missing when timm loads: for some architectures it leaves them random."""
-    missing: list[str] = []
-    original = nn.Module.load_state_dict
-
-    def load(module: nn.Module, *arguments: Any, **options: Any) -> Any:
-        result = original(module, *arguments, **options)
-        missing.extend(name for name in result.missing_keys if not name.endswith(COUNTER))
-        return result
-
-    nn.Module.load_state_dict = load  # type: ignore[method-assign,assignment]
-    try:
-        yield missing
-    finally:
-        nn.Module.load_state_dict = original  # type: ignore[method-assign]
 
 
 def _in_channels(value: torch.Tensor, own: torch.Tensor, channels: int) -> torch.Tensor:
@@ -242,6 +181,9 @@ def _in_channels(value: torch.Tensor, own: torch.Tensor, channels: int) -> torch
 
 
 def _misfit_error(misfit: Misfit, template: Template, path: Path, reason: str) -> ModelError:
+    for part, remedy in OTHER_FORMS.items():
+        if any(part in name for name in misfit.unknown):
+            return ModelError(f"{path}: these weights of {template.name} are {remedy}.")
     if misfit.is_incomplete:
         return ModelError(
             f"{path}: an incomplete file of {template.name}, perhaps cut short ({misfit.text()}). "

@@ -35,19 +35,9 @@ WRAPPERS = (
     "weights",
     "shadow",
 )
-# Keys of their average over the training: an exponential moving average, or torch's AveragedModel.
-AVERAGED = (
-    "state_dict_ema",
-    "model_ema",
-    "ema_state_dict",
-    "ema_model",
-    "params_ema",
-    "ema",
-    "swa_state_dict",
-    "swa_model",
-)
-# Parts of names that say it.
+# Parts of the names of an average over the training: an exponential moving average, or torch's AveragedModel.
 OF_AVERAGES = {"ema", "swa"}
+AVERAGED = ("state_dict_ema", "model_ema")  # such names
 MAX_NESTED = 4
 NAMESPACE = "argparse.Namespace"
 MAX_NAMED = 3
@@ -210,7 +200,7 @@ def _average(document: Any, path: Path, depth: int = MAX_NESTED) -> StateDict | 
     """Return the averaged weights of a training checkpoint; None if it has none under a key of their own."""
     if not isinstance(document, dict) or depth == 0:
         return None
-    for key in AVERAGED:
+    for key in [key for key in document if isinstance(key, str) and is_averaged(key)]:
         state = _state_dict(document.get(key), path)
         if state is not None:
             return state
@@ -226,10 +216,8 @@ def _state_dict(document: Any, path: Path, depth: int = MAX_NESTED) -> StateDict
     """
     if not isinstance(document, dict):
         return None
-    if _holds_tensors(document):
-        return document
     if depth == 0:
-        return None
+        return document if _holds_tensors(document) else None
     inner = {key: _state_dict(document.get(key), path, depth - 1) for key in WRAPPERS}
     found = {key: state for key, state in inner.items() if state is not None}
     if len(found) > 1 and not _are_equal(list(found.values())):
@@ -237,7 +225,8 @@ def _state_dict(document: Any, path: Path, depth: int = MAX_NESTED) -> StateDict
             f"{path}: holds several models, under {' and '.join(map(repr, found))}. Save the one that you "
             "want: torch.save(checkpoint[KEY], 'weights.pth')."
         )
-    return next(iter(found.values()), None)
+    # Last: a checkpoint may have more tensors than numbers beside its state dict.
+    return next(iter(found.values()), document if _holds_tensors(document) else None)
 
 
 def _elsewhere(document: Any) -> str:
