@@ -85,12 +85,17 @@ def as_markdown(rows: Sequence[dict[str, Any]]) -> str:
     lines = ["| set | architecture | " + " | ".join(f"{rate:g}" for rate in rates) + " |"]
     lines.append("|---|---|" + "---|" * len(rates))
     for data, architecture in dict.fromkeys((row["data"], row["architecture"]) for row in rows):
-        cells = []
-        for rate in rates:
-            own = [row for row in rows if (row["data"], row["architecture"], row["rate"]) == (data, architecture, rate)]
-            cells.append(" / ".join(f"{statistics.fmean(row[name] for row in own):.3f}" for name in ("val", "test")) if own else "")
+        own = [row for row in rows if (row["data"], row["architecture"]) == (data, architecture)]
+        cells = [_cell([row for row in own if row["rate"] == rate]) for rate in rates]
         lines.append(f"| {data} | {architecture} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _cell(rows: Sequence[dict[str, Any]]) -> str:
+    """Return the mean on validation and on test; nothing without a row."""
+    if not rows:
+        return ""
+    return " / ".join(f"{statistics.fmean(row[name] for row in rows):.3f}" for name in ("val", "test"))
 
 
 if __name__ == "__main__":

@@ -24,8 +24,6 @@ IMBALANCED = 1.5  # from this ratio of the most frequent to the rarest class the
 DATA = Data()  # the data settings of a first recipe, except for the choices below
 # A model names a class for an image of anything; the aim of docs/refer.md keeps that from most of them.
 REFER_SHARE = 0.1
-AUGMENT_FROM_EPOCHS = 10  # with fewer epochs, training without augmentation gave better models
-
 
 METRIC_REASONS: dict[TaskKind, str] = {
     "multilabel": (
@@ -208,11 +206,11 @@ def _weights_reason(summary: DatasetSummary, base: Recipe) -> str:
 
 def _training(summary: DatasetSummary, base: Recipe, settings: RunSettings) -> Iterator[_Choice]:
     images = summary.images["train"]
-    epochs = settings.epochs or 0
     yield _Choice(
         "train.epochs",
         AUTO,
-        f"{epochs} here, for {images:,} training images: fewer images need more epochs. A number sets it.",
+        f"{settings.epochs} here, for {images:,} training images: fewer images need more epochs. A number "
+        "sets it.",
     )
     yield _Choice("train.batch_size", AUTO, f"{settings.batch_size} here: the images per step.")
     yield _Choice(
@@ -237,14 +235,12 @@ def _training(summary: DatasetSummary, base: Recipe, settings: RunSettings) -> I
         "another seed may rank otherwise. A number trains every model that many times.",
     )
     yield _Choice("train.max_repeats", base.train.max_repeats, "At most this number of seeds for one model.")
-    if epochs >= AUGMENT_FROM_EPOCHS:
-        reason = (
-            "Rotates, shifts and zooms each image slightly. "
-            "Set flips = true only if left and right have no meaning."
-        )
-        yield _Choice("train.augment", "light", reason)
-    else:
-        yield _Choice("train.augment", "none", 'Better with few epochs. With more epochs, use "light".')
+    yield _Choice(
+        "train.augment",
+        base.train.augment,
+        '"light" rotates, shifts and zooms each image slightly. Set flips = true only if left and right have '
+        "no meaning.",
+    )
 
 
 def _metric(summary: DatasetSummary) -> Iterator[_Choice]:
