@@ -15,6 +15,7 @@ from pepr_edge.records import Candidate
 from pepr_edge.train.session import TrainingJob
 from pepr_edge.train.train import train
 from pepr_edge.train.weights.converting import ImportedWeights, import_weights
+from pepr_edge.train.weights.fitting import OF_ORDER
 
 pytestmark = pytest.mark.slow
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
@@ -44,7 +45,7 @@ def imported(demo: Any, tmp_path_factory: pytest.TempPathFactory) -> ImportedWei
 def test_the_tensors_are_assigned_by_order(imported: ImportedWeights) -> None:
     assert imported.matched == "order"
     assert (imported.classes, imported.channels, imported.tensors) == (1000, 3, 296)
-    assert imported.notes == ()
+    assert imported.notes == (OF_ORDER,)
 
 
 def test_the_converted_model_knows_a_cat(demo: Any, imported: ImportedWeights) -> None:

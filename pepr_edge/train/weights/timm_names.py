@@ -119,7 +119,7 @@ def _loses_nothing(file: StateDict, load: _Load, model: StateDict, resized: list
 
 
 def _counts(name: str) -> bool:
-    """True for a tensor that a training learns."""
+    """True for a tensor of the network: no counter, and nothing that is computed anew."""
     return leaf(name) not in (COUNTER, *LEFTOVERS) and not _is_one_of(name, COMPUTED)
 
 
