@@ -254,9 +254,9 @@ def as_markdown(document: Mapping[str, Any]) -> str:
         f"since it is chosen on test. {TREES} extra trees on raw pixels reach {trees}.",
         f"Rules of measuring: {rules}. Processor: {machine}, shared with",
         "other work, so a quiet machine takes less time. Minutes: of each run that trained all its models.",
-        "The others took over trainings that another recipe or seed had made with the same settings. One",
-        "candidate more or less that is trained to the end is several minutes. Recipes not in the table were",
-        f"not run. Made by tools/bench_recipes.py with pepr_edge {document['pepr_edge']}.",
+        "The others took over trainings that another recipe or seed had made with the same settings.",
+        "Recipes not in the table were not run. Made by tools/bench_recipes.py with pepr_edge "
+        f"{document['pepr_edge']}.",
         "",
         "| recipe | data | seeds | first model | its accuracy | lowest | highest of all | minutes | Wh |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -271,7 +271,7 @@ def as_markdown(document: Mapping[str, Any]) -> str:
             continue
         names = ", ".join(dict.fromkeys(row["first"] for row in rows))
         accuracies = [row["first_accuracy"] for row in rows]
-        minutes = ", ".join(f"{row['total_s'] / 60:.0f}" for row in rows if not row.get("taken_over"))
+        minutes = ", ".join(f"{row['total_s'] / 60:.1f}" for row in rows if not row.get("taken_over"))
         known_j = [row["spent_energy_j"] for row in rows if row["spent_energy_j"] is not None]
         energy = f"{statistics.mean(known_j) / 3600:.2f}" if known_j else "-"
         lines.append(

@@ -12,7 +12,8 @@ does it; each other one differs in a single technique:
 - average: validation and the kept weights are those of an exponential moving average over steps (timm's
   ModelEmaV3; decay such that it spans an epoch);
 - gradual: for the first tenth of the steps the classifier alone is trained;
-- no warm-up: the rate begins at its highest, and falls to zero by a cosine;
+- no warm-up: the rate begins at its highest, and falls to zero by a cosine, with constant momentum (one cycle
+  changes it, too);
 - no augmentation: the images are never changed.
 
 They are compared by the epoch that is kept, on validation and on test, with plain's of the same seed.

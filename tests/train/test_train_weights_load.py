@@ -11,6 +11,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from timm.utils.model import reparameterize_model
 from torch import nn
 
 from pepr_edge.errors import ModelError
@@ -18,7 +19,8 @@ from pepr_edge.records import Candidate
 from pepr_edge.train.models import create, create_with_weights
 from pepr_edge.train.weights.finding import pretrained_of, timm_name
 from pepr_edge.train.weights.layers import Template
-from pepr_edge.train.weights.load import layers_of, load_weights
+from pepr_edge.train.weights.load import fit, layers_of, load_weights
+from pepr_edge.train.weights.reading import read_weights
 from pepr_edge.zoo import architectures
 
 Write = Callable[[Any, str], Path]
@@ -179,17 +181,34 @@ def test_an_incomplete_file_is_not_said_to_be_of_another_architecture(weights_fi
     assert "another architecture" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "words"),
-    [("conv_stem", "reparam_stem", "deployed form"), ("conv_stem.weight", "conv_stem.weight_orig", "pruned")],
-)
-def test_a_form_that_a_model_took_after_its_training_is_named(
-    weights_file: Write, old: str, new: str, words: str
-) -> None:
-    state = {name.replace(old, new): value for name, value in other(num_classes=2).items()}
-    state["beside"] = torch.ones(2)  # so that order does not help
-    with pytest.raises(ModelError, match=words):
+def test_a_pruned_model_is_named(weights_file: Write) -> None:
+    state = other(num_classes=2)
+    state["conv_stem.weight_orig"], state["conv_stem.weight_mask"] = (state.pop("conv_stem.weight"),) * 2
+    with pytest.raises(ModelError, match=r"pruned model\. Call torch\.nn\.utils\.prune\.remove"):
         create_with_weights(candidate(in_channels=3), weights_file(state, ".pth"))
+
+
+def test_the_deployed_form_is_named_as_such_for_its_own_architecture(weights_file: Write) -> None:
+    path = weights_file(reparameterize_model(built("repvgg_a0")).state_dict(), ".pth")
+    with pytest.raises(ModelError, match="weights of repvgg_a0 are of the deployed form"):
+        load_weights(built("repvgg_a0"), Template("repvgg_a0", {}), 3, path)
+    with pytest.raises(ModelError, match="another architecture than mobileone_s0"):
+        load_weights(built("mobileone_s0"), Template("mobileone_s0", {}), 3, path)
+
+
+def test_tensors_outside_the_model_are_said_also_where_timm_converts_or_order_counts(
+    weights_file: Write,
+) -> None:
+    beside = {"projector.weight": torch.ones(2)}
+    vit = {f"model.{name}": value for name, value in other("test_vit").items()}
+    model = built("test_vit", img_size=96)
+    file = read_weights(weights_file({**vit, **beside}, ".pth"))
+    fitted = fit(file, layers_of(model), Template("test_vit", {"img_size": 96}), Path("x"))
+    assert (fitted.match, fitted.notes[0]) == ("timm", "1 tensor outside 'model' left out")
+    renamed = {f"model.{name.replace('classifier.', 'fc.')}": value for name, value in other().items()}
+    file = read_weights(weights_file({**renamed, **beside}, ".pth"))
+    fitted = fit(file, layers_of(built(NAME)), Template(NAME, {}), Path("x"))
+    assert (fitted.match, fitted.notes[0]) == ("order", "1 tensor outside 'model' left out")
 
 
 def test_a_larger_network_of_the_same_family_is_another_architecture(weights_file: Write) -> None:

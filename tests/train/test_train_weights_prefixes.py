@@ -102,6 +102,7 @@ def test_an_average_alone_is_taken() -> None:
     state = trained()
     found = named(by_names({f"ema.module.{name}": value for name, value in state.items()}, layers()))
     assert equal(found.tensors, state)
+    assert found.notes == ("its averaged weights were taken: it has no whole others",)
 
 
 def test_two_classifiers_on_one_backbone_are_two_models() -> None:
@@ -116,15 +117,14 @@ def test_the_parts_of_the_wanted_model_are_told_from_others(averaged: bool) -> N
     state = trained()
     file = {f"model.{name}": value for name, value in state.items()}
     file |= {f"ema.{name}": value + 1 for name, value in state.items()} | {"loss.weight": torch.ones(3)}
-    found = parts_of_model(
-        {**file, "model.extra": torch.ones(1), "ema.extra": torch.ones(1)}, layers(), averaged
-    )
+    file |= {f"{part}.extra": torch.ones(1) for part in ("model", "ema")}
+    found, prefix = parts_of_model(file, layers(), averaged)
+    assert prefix == ("ema." if averaged else "model.")
     assert found.keys() == {*state, "extra"}
     assert torch.equal(found["head.bias"], state["head.bias"] + averaged)
 
 
 def test_of_other_names_all_are_parts() -> None:
     file = {f"net.x_{name}": value for name, value in trained().items()}
-    assert parts_of_model(file, layers(), averaged=False).keys() == {
-        name.removeprefix("net.") for name in file
-    }
+    found, prefix = parts_of_model(file, layers(), averaged=False)
+    assert (found.keys(), prefix) == ({name.removeprefix("net.") for name in file}, "")

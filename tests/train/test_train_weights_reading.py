@@ -44,6 +44,8 @@ def same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> b
         {"ema": {"decay": 0.99}, "model": STATE, "state_dict": STATE},
         {"state_dict": STATE, "best_acc1": torch.tensor(71.0), "loss": torch.tensor(0.3)},
         {"model": STATE, "mean": torch.rand(3), "std": torch.rand(3)},
+        {**STATE, "params": {"mean": torch.rand(3)}},
+        {"model": STATE, "ema_stats": {}},
     ],
 )
 def test_the_tensors_are_found_in_what_a_training_saves(weights_file: Write, content: Any) -> None:
@@ -68,6 +70,7 @@ def test_the_tensors_are_found_in_what_a_training_saves(weights_file: Write, con
         {"state_dict": STATE, "swa_state_dict": AVERAGE},
         {"state_dict": STATE, "ema_model_state_dict": AVERAGE},
         {"state_dict": STATE, "ema_weights": AVERAGE},
+        {"model": STATE, "ema": {"decay": torch.tensor(0.9)}, "model_ema": AVERAGE},
     ],
 )
 def test_averaged_weights_are_taken_if_wanted(weights_file: Write, content: Any) -> None:
@@ -216,6 +219,19 @@ def test_the_error_for_a_file_without_tensors_says_how_to_make_one(
 ) -> None:
     with pytest.raises(ModelError, match=r"torch\.save"):
         read_weights(weights_file(content, ".pt"))
+
+
+def test_averages_that_differ_are_refused_if_one_is_wanted(weights_file: Write) -> None:
+    content = {"model": STATE, "swa_model": AVERAGE, "model_ema": {n: v + 2 for n, v in STATE.items()}}
+    path = weights_file(content, ".pth")
+    assert same(read_weights(path).tensors, STATE)
+    with pytest.raises(ModelError, match=r"several models, under 'swa_model' and 'model_ema'"):
+        read_weights(path, averaged=True)
+
+
+def test_figures_of_an_average_are_no_average(weights_file: Write) -> None:
+    content = {"model": {**STATE, **{f"{n}2": v for n, v in STATE.items()}}, "ema": {"decay": torch.ones(1)}}
+    assert not read_weights(weights_file(content, ".pth")).averaged
 
 
 def test_tensors_under_other_keys_are_named(weights_file: Write) -> None:

@@ -44,9 +44,38 @@ def test_another_image_size_is_converted_with_a_note(classes: int) -> None:
     state = weights("test_vit", img_size=96, num_classes=classes)
     found = convert(state, "test_vit")
     assert found is not None
-    assert found.notes == ("pos_embed resized from 1 x 37 x 64 to 1 x 101 x 64, for square images",)
+    assert found.notes == ("pos_embed resized from 1 x 37 x 64 to 1 x 101 x 64, as of square images",)
     assert torch.equal(found.tensors["head.weight"], state["head.weight"])
     assert torch.equal(found.tensors["blocks.0.attn.qkv.weight"], state["blocks.0.attn.qkv.weight"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "px"), [("maxvit_nano_rw_256", 128), ("coatnet_nano_rw_224", 128), ("test_vit", 96)]
+)
+def test_relative_positions_are_resized_for_a_model_of_another_size(name: str, px: int) -> None:
+    state = weights(name, num_classes=2)
+    template = Template(name, {"img_size": px})
+    found = converted(state, template, layers_of(build(name, template)))
+    assert found is not None
+    assert all("resized from" in note for note in found.notes)
+    assert found.notes
+
+
+@pytest.mark.slow
+def test_relative_positions_of_another_window_are_another_architecture() -> None:
+    assert convert(weights("swin_s3_tiny_224"), "swin_tiny_patch4_window7_224") is None
+
+
+@pytest.mark.slow
+def test_buffers_of_older_files_are_no_part_of_the_network() -> None:
+    """levit_128s of older versions of timm and of its authors has indices of its attention biases."""
+    state = weights("levit_128s")
+    for name in [name for name in state if name.endswith("attention_biases")]:
+        state[name.replace("attention_biases", "attention_bias_idxs")] = torch.zeros(4, dtype=torch.int64)
+    found = convert(state, "levit_128s")
+    assert found is not None
+    assert found.notes == ()
 
 
 def test_patches_of_another_size_are_another_architecture() -> None:

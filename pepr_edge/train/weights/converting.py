@@ -27,7 +27,7 @@ from pepr_edge.train.weights.finding import (
     pretrained_of,
     timm_name,
 )
-from pepr_edge.train.weights.fitting import Fitted
+from pepr_edge.train.weights.fitting import ONLY_AVERAGED, Fitted
 from pepr_edge.train.weights.layers import Template
 from pepr_edge.train.weights.load import fit, layers_of
 from pepr_edge.train.weights.reading import read_weights
@@ -100,7 +100,7 @@ def import_weights(
     layers = layers_of(build(architecture, template))  # at its own size, channels and classes
     fitted = fit(file, layers, template, source, averaged=averaged)
     notes = list(fitted.notes)
-    if file.averaged and not averaged:
+    if file.averaged and not averaged and ONLY_AVERAGED not in notes:
         notes.append("the file holds averaged weights, too: --ema takes them")
     metadata = {"format": "pt", MADE_BY: "pepr_edge", ARCHITECTURE_KEY: architecture}
     if origin is not None:

@@ -17,11 +17,12 @@ from pepr_edge.text.units import plural
 from pepr_edge.train.weights.layers import COUNTER, LEFTOVERS, Layers, leaf
 from pepr_edge.train.weights.order import order_fault
 from pepr_edge.train.weights.prefixes import of_one_model
-from pepr_edge.train.weights.reading import StateDict
+from pepr_edge.train.weights.reading import StateDict, is_averaged
 from pepr_edge.untrusted.shown import shown
 
 # First parts of the names of what trains a model and is not in it.
 BESIDE = ("criterion", "loss", "loss_fn", "metric", "metrics", "train_metrics", "val_metrics", "test_metrics")
+ONLY_AVERAGED = "its averaged weights were taken: it has no whole others"
 # What weights alone do not hold.
 OF_ORDER = "assigned by order: constants such as the epsilon of a norm are those of timm's architecture"
 # A stage has fewer blocks than a number of more digits says.
@@ -110,13 +111,11 @@ def by_names(file: StateDict, layers: Layers, averaged: bool = False) -> Fitted 
     )
     if misfit.missing or misfit.unknown or misfit.other_shape:
         return misfit
-    notes = [_ignored(outside, prefix)] if outside else []
+    notes = left_out(outside, prefix, averaged)
     of_head = len(found) - len(inside)
     if of_head:
         notes.append(f"its classifier has other layers: {plural(of_head, 'tensor')} left out")
-    return _fitted(
-        {name: inside[name] for name in shared}, layers, "names", notes, is_without_head=of_head > 0
-    )
+    return _fitted({name: inside[name] for name in shared}, layers, "names", notes, is_head_noted=of_head > 0)
 
 
 def _with_own_head(found: StateDict, layers: Layers) -> StateDict:
@@ -222,11 +221,11 @@ def _fitted(
     layers: Layers,
     match: WeightsMatch,
     notes: Iterable[str],
-    is_without_head: bool = False,
+    is_head_noted: bool = False,
 ) -> Fitted:
     """Return the tensors in the architecture's precision, with counters that the file lacks.
 
-    `is_without_head`: the notes already say what became of its classifier.
+    `is_head_noted`: the notes already say what became of its classifier.
     """
     said = list(notes)
     whole = _with_whole_head(assigned, layers)
@@ -234,7 +233,7 @@ def _fitted(
         said.append("its classifier has no bias: zeros")
     if any(name not in whole for name in assigned):
         said.append("its classifier is not whole: left out")
-        is_without_head = True
+        is_head_noted = True
     tensors: StateDict = {}
     widened = 0
     for name, own in layers.tensors.items():
@@ -246,7 +245,7 @@ def _fitted(
             tensors[name] = torch.zeros_like(own)
     if widened:
         said.append(f"{widened} tensors converted to float32")
-    if layers.head and not is_without_head and not any(layers.in_head(name) for name in tensors):
+    if layers.head and not is_head_noted and not any(layers.in_head(name) for name in tensors):
         said.append("the file has no classifier")
     return Fitted(tensors, match, tuple(said))
 
@@ -300,9 +299,15 @@ def _blocks(name: str) -> Iterator[tuple[str, int]]:
             yield ".".join(parts[:position]), int(part)
 
 
-def _ignored(outside: int, prefix: str) -> str:
-    place = f"outside {shown(prefix.rstrip('.'))!r}" if prefix else "beside the model"
-    return f"{plural(outside, 'tensor')} {place} left out"
+def left_out(outside: int, prefix: str, averaged: bool) -> list[str]:
+    """Return the notes on tensors that are not the model's, and on an average that nobody asked for."""
+    notes = []
+    if outside:
+        place = f"outside {shown(prefix.rstrip('.'))!r}" if prefix else "beside the model"
+        notes.append(f"{plural(outside, 'tensor')} {place} left out")
+    if is_averaged(prefix) and not averaged:
+        notes.append(ONLY_AVERAGED)
+    return notes
 
 
 def _without_ones(shape: torch.Size) -> list[int]:

@@ -5,26 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import timm
 import torch
 from timm.models import adapt_input_conv
+from timm.utils.model import reparameterize_model
 from torch import nn
 
 from pepr_edge.errors import ModelError
 from pepr_edge.records import WeightsMatch
 from pepr_edge.train.weights.finding import file_notes
-from pepr_edge.train.weights.fitting import Fitted, Misfit, by_names, by_order
+from pepr_edge.train.weights.fitting import Fitted, Misfit, by_names, by_order, left_out
 from pepr_edge.train.weights.layers import Layers, Template
 from pepr_edge.train.weights.prefixes import copies, parts_of_model
-from pepr_edge.train.weights.reading import WeightsFile, read_weights
+from pepr_edge.train.weights.reading import StateDict, WeightsFile, read_weights
 from pepr_edge.train.weights.timm_names import converted
 from pepr_edge.untrusted.shown import shown
 
 RGB = 3
-# Parts of names of models that were changed after their training, what they are, and what to give.
-OTHER_FORMS = {
-    "reparam": "of the deployed form, whose branches were joined. Give those of the training",
-    "weight_orig": "those of a pruned model. Call torch.nn.utils.prune.remove on its layers, and save it",
-}
+# In names of models that were changed after their training: by torch.nn.utils.prune, by timm's
+# reparameterize_model.
+PRUNED, DEPLOYED = "_orig", "reparam"
 VARIANCE = ".running_var"
 
 
@@ -153,19 +153,41 @@ def _assigned(file: WeightsFile, layers: Layers, template: Template, path: Path,
     named = by_names(file.tensors, layers, averaged)
     if isinstance(named, Fitted):
         return named
-    own = parts_of_model(file.tensors, layers, averaged)
+    own, prefix = parts_of_model(file.tensors, layers, averaged)
+    notes = left_out(len(file.tensors) - len(own), prefix, averaged)
     made = converted(own, template, layers)
     if made is not None:
         fitted = by_names(made.tensors, layers)
         if isinstance(fitted, Fitted):
-            return Fitted(fitted.tensors, "timm", (*made.notes, *fitted.notes))
+            return Fitted(fitted.tensors, "timm", (*notes, *made.notes, *fitted.notes))
+    _refuse_other_forms(own, layers, template, path)
     if not file.ordered:
         order = "safetensors keeps no order, so its names must be the architecture's"
         raise _misfit_error(named, template, path, order)
     ordered = by_order(own, layers, is_mostly_named=not named.is_another_architecture)
     if isinstance(ordered, str):
         raise _misfit_error(named, template, path, f"by order: {ordered}")
-    return ordered
+    return Fitted(ordered.tensors, "order", (*notes, *ordered.notes))
+
+
+def _refuse_other_forms(file: StateDict, layers: Layers, template: Template, path: Path) -> None:
+    """Refuse the weights of a model that was changed after its training.
+
+    Raises:
+        ModelError: the model was pruned, or its branches were joined.
+    """
+    if any(name.removesuffix(PRUNED) in layers.tensors for name in file if name.endswith(PRUNED)):
+        raise ModelError(
+            f"{path}: these weights of {template.name} are those of a pruned model. Call "
+            "torch.nn.utils.prune.remove on its layers, and save it again."
+        )
+    if any(DEPLOYED in name for name in file):
+        model = timm.create_model(template.name, **template.size)
+        if set(file) == set(reparameterize_model(model).state_dict()):
+            raise ModelError(
+                f"{path}: these weights of {template.name} are of the deployed form, whose branches were "
+                "joined. Give those of the training."
+            )
 
 
 def _in_channels(value: torch.Tensor, own: torch.Tensor, channels: int) -> torch.Tensor:
@@ -181,9 +203,6 @@ def _in_channels(value: torch.Tensor, own: torch.Tensor, channels: int) -> torch
 
 
 def _misfit_error(misfit: Misfit, template: Template, path: Path, reason: str) -> ModelError:
-    for part, remedy in OTHER_FORMS.items():
-        if any(part in name for name in misfit.unknown):
-            return ModelError(f"{path}: these weights of {template.name} are {remedy}.")
     if misfit.is_incomplete:
         return ModelError(
             f"{path}: an incomplete file of {template.name}, perhaps cut short ({misfit.text()}). "

@@ -28,15 +28,15 @@ def of_one_model(file: StateDict, layers: Layers, averaged: bool) -> tuple[State
     return inside, prefix
 
 
-def parts_of_model(file: StateDict, layers: Layers, averaged: bool) -> StateDict:
-    """Return the tensors of the model alone, as far as names tell: its own, else all of the file.
+def parts_of_model(file: StateDict, layers: Layers, averaged: bool) -> tuple[StateDict, str]:
+    """Return the tensors of the model alone, as far as names tell, else all of the file; and their prefix.
 
     Names of another library tell little: then only wrapping parts and what all names share are removed.
     """
     inside, prefix = of_one_model(file, layers, averaged)
     if prefix and _count_needed(inside, layers) >= MOST * _count_needed(layers.tensors, layers):
-        return inside
-    return without_prefixes(file, layers)
+        return inside, prefix
+    return without_prefixes(file, layers), ""
 
 
 def _count_needed(tensors: StateDict, layers: Layers) -> int:

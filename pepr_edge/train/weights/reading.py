@@ -6,6 +6,7 @@ import pickle
 import re
 import warnings
 import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,8 +84,11 @@ def read_weights(path: Path, averaged: bool = False) -> WeightsFile:
         kind = "not a file" if exists(path) else "no such weights file"
         raise ModelError(f"{shown(str(path))}: {kind}. Give the path of a weights file.")
     document, ordered = _document(path)
-    average = _average(document, path)
-    state = average if averaged and average is not None else _state_dict(document, path)
+    plain = _state_dict(document, path)
+    average = _average(document, path, averaged)
+    if average is not None and len(average) * 2 < len(plain or ()):
+        average = None  # figures of an average, not its weights
+    state = average if averaged and average is not None else plain
     if state is None:
         if average is not None:
             raise ModelError(
@@ -196,16 +200,22 @@ def is_averaged(name: str) -> bool:
     return any(OF_AVERAGES & set(part.split("_")) for part in name.split("."))
 
 
-def _average(document: Any, path: Path, depth: int = MAX_NESTED) -> StateDict | None:
-    """Return the averaged weights of a training checkpoint; None if it has none under a key of their own."""
+def _average(document: Any, path: Path, wanted: bool, depth: int = MAX_NESTED) -> StateDict | None:
+    """Return the averaged weights of a training checkpoint; None if it has none under a key of their own.
+
+    Raises:
+        ModelError: they are wanted, and there are several that differ.
+    """
     if not isinstance(document, dict) or depth == 0:
         return None
-    for key in [key for key in document if isinstance(key, str) and is_averaged(key)]:
-        state = _state_dict(document.get(key), path)
-        if state is not None:
-            return state
-    inner = (_average(document.get(key), path, depth - 1) for key in WRAPPERS)
-    return next((state for state in inner if state is not None), None)
+    keys = [key for key in document if isinstance(key, str) and is_averaged(key)]
+    found = {key: _state_dict(document[key], path) for key in keys}
+    most = max((len(state) for state in found.values() if state is not None), default=0)
+    states = {key: state for key, state in found.items() if state is not None and len(state) == most}
+    if wanted and states and not _are_equal(list(states.values())):
+        raise _several(path, states)
+    inner = (_average(document.get(key), path, wanted, depth - 1) for key in WRAPPERS)
+    return next((state for state in (*states.values(), *inner) if state is not None), None)
 
 
 def _state_dict(document: Any, path: Path, depth: int = MAX_NESTED) -> StateDict | None:
@@ -221,12 +231,19 @@ def _state_dict(document: Any, path: Path, depth: int = MAX_NESTED) -> StateDict
     inner = {key: _state_dict(document.get(key), path, depth - 1) for key in WRAPPERS}
     found = {key: state for key, state in inner.items() if state is not None}
     if len(found) > 1 and not _are_equal(list(found.values())):
-        raise ModelError(
-            f"{path}: holds several models, under {' and '.join(map(repr, found))}. Save the one that you "
-            "want: torch.save(checkpoint[KEY], 'weights.pth')."
-        )
-    # Last: a checkpoint may have more tensors than numbers beside its state dict.
-    return next(iter(found.values()), document if _holds_tensors(document) else None)
+        raise _several(path, found)
+    state = next(iter(found.values()), None)
+    # A checkpoint may have some tensors beside its state dict, and a state dict a few more under such a key.
+    is_state = _holds_tensors(document) and len(state or ()) < _count_tensors(document)
+    return document if is_state else state
+
+
+def _several(path: Path, keys: Iterable[str]) -> ModelError:
+    names = " and ".join(repr(shown(key)) for key in keys)
+    return ModelError(
+        f"{path}: holds several models, under {names}. Save the one that you want: "
+        "torch.save(checkpoint[KEY], 'weights.pth')."
+    )
 
 
 def _elsewhere(document: Any) -> str:
@@ -259,8 +276,11 @@ def same(one: torch.Tensor, other: torch.Tensor) -> bool:
 
 def _holds_tensors(document: dict[Any, Any]) -> bool:
     """True if most values are tensors: some scripts keep numbers beside them."""
-    tensors = [value for value in document.values() if isinstance(value, torch.Tensor)]
-    return len(tensors) * 2 > len(document) and all(isinstance(name, str) for name in document)
+    return _count_tensors(document) * 2 > len(document) and all(isinstance(name, str) for name in document)
+
+
+def _count_tensors(document: dict[Any, Any]) -> int:
+    return sum(isinstance(value, torch.Tensor) for value in document.values())
 
 
 def _refuse_unusual(tensors: StateDict, path: Path) -> None:

@@ -22,9 +22,11 @@ from pepr_edge.train.weights.reading import StateDict
 
 # Parts of names of what serves training alone, or is computed anew from the size of the images.
 OF_TRAINING = ("AuxLogits", "mask_token")
-COMPUTED = ("attn_mask", "relative_position_index", "relative_coords_table")
-# The table of the places of patches in an image, which timm resizes for images of another size.
-PLACES = "pos_embed"
+COMPUTED = ("attn_mask", "relative_position_index", "relative_coords_table", "attention_bias_idxs")
+# Position embeddings, which timm resizes for images of another size. Those of relative positions also differ
+# between architectures, so they may be resized only if the model itself is for another size.
+ABSOLUTE = ("pos_embed",)
+RELATIVE = ("relative_position_bias_table", "attention_biases", "rel_pos_h", "rel_pos_w")
 
 
 @dataclass(frozen=True)
@@ -55,15 +57,17 @@ def converted(file: StateDict, template: Template, layers: Layers) -> Converted 
         layers: of it.
     """
     kept = {name: value for name, value in file.items() if not _is_one_of(name, OF_TRAINING)}
+    # By a mask token timm tells one kind of file from another.
+    given = {name: value for name, value in file.items() if not _is_one_of(name, OF_TRAINING[:1])}
     for classes in dict.fromkeys((_classes(kept, layers), None)):
-        loaded = _loaded(kept, template, classes)
+        loaded = _loaded(given, template, classes)
         if loaded is None:
             continue
         model, load = loaded
-        resized = _resized(kept, model)
+        resized = _resized(kept, model, ABSOLUTE + RELATIVE if template.size else ABSOLUTE)
         if resized is not None and _loses_nothing(kept, load, model, resized):
             notes = [
-                f"{name} resized from {_shape(kept[name])} to {_shape(model[name])}, for square images"
+                f"{name} resized from {_shape(kept[name])} to {_shape(model[name])}, as of square images"
                 for name in resized
             ]
             left = len(file) - len(kept)
@@ -99,14 +103,14 @@ def _loaded(file: StateDict, template: Template, classes: int | None) -> tuple[S
     return (dict(model.state_dict()), loads[-1]) if loads else None
 
 
-def _resized(file: StateDict, model: Mapping[str, Any]) -> list[str] | None:
-    """Return the names of tables of places that were resized; None if another tensor was."""
+def _resized(file: StateDict, model: Mapping[str, Any], may_be: tuple[str, ...]) -> list[str] | None:
+    """Return the names of position embeddings that were resized; None if another tensor was."""
     names = [
         name
         for name, value in file.items()
         if name in model and value.numel() != model[name].numel() and not _is_one_of(name, COMPUTED)
     ]
-    return names if all(leaf(name) == PLACES for name in names) else None
+    return names if all(leaf(name) in may_be for name in names) else None
 
 
 def _loses_nothing(file: StateDict, load: _Load, model: StateDict, resized: list[str]) -> bool:
@@ -119,8 +123,8 @@ def _loses_nothing(file: StateDict, load: _Load, model: StateDict, resized: list
 
 
 def _counts(name: str) -> bool:
-    """True for a tensor of the network: no counter, and nothing that is computed anew."""
-    return leaf(name) not in (COUNTER, *LEFTOVERS) and not _is_one_of(name, COMPUTED)
+    """True for a tensor of the network: no counter, nothing of training alone or that is computed anew."""
+    return leaf(name) not in (COUNTER, *LEFTOVERS) and not _is_one_of(name, OF_TRAINING + COMPUTED)
 
 
 def _is_one_of(name: str, parts: tuple[str, ...]) -> bool:
