@@ -7,10 +7,10 @@ Each recipe runs as shipped with several seeds, but weights = "scratch", as on a
 and with one workstation for all of them. Recipes for a GPU train and measure on the processor here, in the
 variants fp32 and int8_static. A training that an earlier run made with the same settings, data and seed is
 taken from it: several recipes list the same architectures, and the repeats of one seed are the first
-trainings of the next. The minutes in the table are those of runs that took nothing over; the energy is
-always that of all trainings. A finished run is not made again, and the table is written after each run, so
-the command can be stopped and goes on where it stopped. `--rules quick` measures for a shorter time, which
-changes latencies a little and no accuracy.
+trainings of the next. The minutes and the energy in the table are those of runs that took nothing over. A
+finished run is not made again, and the table is written after each run, so the command can be stopped and
+goes on where it stopped. `--rules quick` measures for a shorter time, which changes latencies a little and
+no accuracy.
 
 Source of the comparison: 200 extremely randomised trees (scikit-learn's defaults otherwise) on raw pixels.
 """
@@ -253,8 +253,9 @@ def as_markdown(document: Mapping[str, Any]) -> str:
         "first (mean and lowest of the seeds), and the highest of all ranked models (mean): an upper bound,",
         f"since it is chosen on test. {TREES} extra trees on raw pixels reach {trees}.",
         f"Rules of measuring: {rules}. Processor: {machine}, shared with",
-        "other work, so a quiet machine takes less time. Minutes: of each run that trained all its models.",
-        "The others took over trainings that another recipe or seed had made with the same settings.",
+        "other work, so a quiet machine takes less time. Minutes and Wh: of each run that trained all its",
+        "models. The others took over trainings that another recipe or seed had made with the same settings,",
+        "also of candidates that their own search would have left out.",
         "Recipes not in the table were not run. Made by tools/bench_recipes.py with pepr_edge "
         f"{document['pepr_edge']}.",
         "",
@@ -271,9 +272,9 @@ def as_markdown(document: Mapping[str, Any]) -> str:
             continue
         names = ", ".join(dict.fromkeys(row["first"] for row in rows))
         accuracies = [row["first_accuracy"] for row in rows]
-        minutes = ", ".join(f"{row['total_s'] / 60:.1f}" for row in rows if not row.get("taken_over"))
-        known_j = [row["spent_energy_j"] for row in rows if row["spent_energy_j"] is not None]
-        energy = f"{statistics.mean(known_j) / 3600:.2f}" if known_j else "-"
+        own = [row for row in rows if not row.get("taken_over")]
+        minutes = ", ".join(f"{row['total_s'] / 60:.1f}" for row in own)
+        energy = ", ".join(f"{row['spent_energy_j'] / 3600:.2f}" for row in own if row["spent_energy_j"])
         lines.append(
             f"{start}{names} | {statistics.mean(accuracies):.3f} | {min(accuracies):.3f} | "
             f"{statistics.mean(row['best_accuracy'] for row in rows):.3f} | "
