@@ -336,6 +336,9 @@ class CandidateSearch:
             reason = read_record(self._folder(candidate) / FAILURE, Failure).reason
         except RunError:
             reason = "it could not be measured before its training"
+            causes = [screening.reason for screening in self.screenings[candidate.id] if screening.reason]
+            if causes:
+                reason += f": {causes[0].rstrip('.')}"
         self._exclude(candidate.id, "failed", reason)
 
     def _exclude(self, name: str, verdict: Verdict, reason: str) -> None:

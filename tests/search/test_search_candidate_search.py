@@ -99,6 +99,24 @@ def test_the_search_continues_after_a_failed_training(made: MakeRun) -> None:
     assert (rows["good"].status, rows["good"].reason) == ("failed", "train: no number")
 
 
+def test_a_failed_screening_gives_its_reason(made: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = made(BOUNDED)
+    fault = "threads = 4 asked for, but openvino uses 1 here."
+
+    def screen(*arguments: Any) -> Any:
+        screened = run.screen(*arguments)
+        failed = [found.replace(profile=None, reason=fault) for found in screened["good@64"]]
+        return {**screened, "good@64": tuple(failed)}
+
+    monkeypatch.setattr(candidate_search, "screen", screen)
+    log = run.search()
+    reasons = {searched.candidate: searched.reason for searched in log.candidates}
+    assert reasons["good@64"] == (
+        "it could not be measured before its training: threads = 4 asked for, but openvino uses 1 here"
+    )
+    assert verdicts(log)["cheap"] == ("finished", 4)
+
+
 def test_halving_drops_all_but_the_best_of_a_rung(made: MakeRun) -> None:
     log = made('[search]\npolicy = "halving"\n').search()
     found = verdicts(log)
