@@ -40,7 +40,7 @@ from pepr_edge.preparation import (
 from pepr_edge.progress import ProgressView
 from pepr_edge.ranking import Places, certain_places, places_of, rank, to_csv, too_few_images
 from pepr_edge.recipe import Recipe
-from pepr_edge.recipe.checks import check_energy, check_files, check_machine, check_metric
+from pepr_edge.recipe.checks import check_energy, check_files, check_machine, check_metric, fewer_threads
 from pepr_edge.recipe.settings import ResolvedRecipe
 from pepr_edge.records import Candidate, DataInfo, Ranking, RunInfo
 from pepr_edge.run_dir.layout import BUNDLES, RANKING, REPORT, RUN, TABLE
@@ -182,7 +182,12 @@ def _show_notes(recipe: ResolvedRecipe, info: DataInfo, options: Options, view: 
             "note: cluster.device_resource is for --engine ray: this machine measures, "
             f"not the node that carries {device}"
         )
-    load_message = busy_message(usable_cores()) if _measures_here(recipe, options) else None
+    if not _measures_here(recipe, options):
+        return
+    threads_message = fewer_threads(recipe.device)
+    if threads_message:
+        view.say(f"note: {threads_message}")
+    load_message = busy_message(usable_cores())
     if load_message:
         view.say(
             f"note: {load_message}, so latencies and declared energies will be too high: "

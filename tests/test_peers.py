@@ -237,7 +237,7 @@ def test_pytorch_as_a_peer_has_all_that_is_asked_of_a_runtime() -> None:
     asked = {name for name in vars(Runtime) if not name.startswith("_")}
     assert "run_all" in asked
     # Asked only of runtimes that run bundles, and of those that the autotuner tries.
-    not_of_peers = {"signature", "option_grid", "trial_settings"}
+    not_of_peers = {"signature", "option_grid", "threads_here", "trial_settings"}
     assert {name for name in asked if not hasattr(tool("peers_torch"), name)} == not_of_peers
 
 

@@ -21,6 +21,7 @@ from pepr_edge.engine.ray_task import Contents, check_version, latest, run_besid
 from pepr_edge.errors import EngineError, MeasurementError
 from pepr_edge.measure.profile import Progress, profile
 from pepr_edge.measure.runtimes.pytorch import PROGRAM
+from pepr_edge.measure.settings import request_here
 from pepr_edge.recipe import Device
 from pepr_edge.recipe.checks import device_fault
 from pepr_edge.records import DeviceProfile, Machine, ProfileRequest
@@ -165,7 +166,9 @@ def _profile(
         write(contents, folder)
 
         def measure() -> DeviceProfile:
-            return profile(folder / model, ProfileRequest.model_validate_json(request), on_progress)
+            return profile(
+                folder / model, request_here(ProfileRequest.model_validate_json(request)), on_progress
+            )
 
         with run_beside(measure) as measuring:
             while not measuring.done():

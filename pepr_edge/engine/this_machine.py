@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 
 from pepr_edge.device.cpu import usable_cores
 from pepr_edge.device.facts import here
@@ -11,8 +12,10 @@ from pepr_edge.engine import local
 from pepr_edge.engine.engine import Engine
 from pepr_edge.engine.measurement_host import MeasurementHost
 from pepr_edge.engine.worker_process import Workers
-from pepr_edge.measure.interleaved_profiles import profile_interleaved
-from pepr_edge.measure.profile import profile
+from pepr_edge.measure.interleaved_profiles import Subject, Watch, profile_interleaved
+from pepr_edge.measure.profile import Progress, profile
+from pepr_edge.measure.settings import request_here
+from pepr_edge.records import DeviceProfile, ProfileRequest
 
 
 def engine(jobs: int, workers: Workers | None = None) -> Engine:
@@ -47,8 +50,16 @@ def measurement_host(reserve: Callable[[], AbstractContextManager[None]] = nullc
     """Return this machine as a measurement host; for `reserve` see MeasurementHost."""
     return MeasurementHost(
         machine=here(),
-        profile=profile,
+        profile=_profile,
         engine=engine(1),
         reserve=reserve,
-        profile_interleaved=profile_interleaved,
+        profile_interleaved=_profile_interleaved,
     )
+
+
+def _profile(model: Path, request: ProfileRequest, progress: Progress | None = None) -> DeviceProfile:
+    return profile(model, request_here(request), progress)
+
+
+def _profile_interleaved(subjects: Sequence[Subject], watch: Watch) -> None:
+    profile_interleaved([Subject(model, request_here(request)) for model, request in subjects], watch)

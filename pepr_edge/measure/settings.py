@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pepr_edge.device.cpu import isa, usable_cores
 from pepr_edge.measure.runtimes import BUNDLE_RUNTIMES, RUNTIMES
-from pepr_edge.records import Provider, SessionSettings
+from pepr_edge.records import ProfileRequest, Provider, SessionSettings
 from pepr_edge.untrusted.shown import excerpt
 
 # Used where the runtime of home is not there.
@@ -65,6 +65,17 @@ def device_settings(
         "batch": 1 if home.batch == 1 else None,
     }
     return home.model_copy(update=changes), " ".join(notes)
+
+
+def request_here(request: ProfileRequest) -> ProfileRequest:
+    """Return a request with no more threads than its runtime starts on this machine.
+
+    For a machine that measures in place of the device and may have fewer cores. The profile says how many
+    threads it was measured with.
+    """
+    threads = RUNTIMES[request.settings.runtime].threads_here(request.settings.threads)
+    settings = request.settings.model_copy(update={"threads": threads})
+    return request.model_copy(update={"settings": settings})
 
 
 def fallback_settings(home: SessionSettings, threads: int | None = None) -> SessionSettings:

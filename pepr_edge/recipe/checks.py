@@ -273,6 +273,22 @@ def device_fault(device: Device) -> str | None:
     )
 
 
+def fewer_threads(device: Device) -> str | None:
+    """Return what a user should know if this machine measures with fewer threads than the device, else None.
+
+    Only of a runtime that the recipe names: what "auto" chooses is not known yet.
+    """
+    runtime = device.settings().runtime
+    threads = RUNTIMES[runtime].threads_here(device.threads)
+    if threads == device.threads:
+        return None
+    return (
+        f"device.threads = {device.threads}, but {runtime} starts at most {threads} on this machine, one for "
+        "each core. It is measured with no more, and the bundles ask for no more on the device: for all of "
+        "its threads, run the recipe on a computer with as many cores, or give --threads to bench."
+    )
+
+
 def _has_gpu() -> bool:
     import torch
 

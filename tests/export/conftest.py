@@ -34,7 +34,7 @@ CANDIDATE = Candidate(architecture="test_efficientnet", image_size_px=32, in_cha
 
 @pytest.fixture
 def two_runtimes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let onnxruntime and OpenVINO be the runtimes that can be used, on the CPU, whatever is installed."""
+    """Let onnxruntime and OpenVINO be the runtimes that can be used, on four cores, whatever is installed."""
 
     def on_the_cpu(provider: str = "cpu") -> str | None:
         return None if provider == "cpu" else "on the CPU only."
@@ -42,6 +42,7 @@ def two_runtimes(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, runtime in RUNTIMES.items():
         if name == "openvino":
             monkeypatch.setattr(runtime, "unavailable", on_the_cpu)
+            monkeypatch.setattr(runtime, "usable_cores", lambda: 4)
         elif name != "onnxruntime":
             monkeypatch.setattr(runtime, "unavailable", lambda provider="cpu": "it is not installed.")
 

@@ -160,7 +160,10 @@ def test_if_nothing_runs_each_reason_is_named(on: Callable[..., AutotuneResult])
 def test_a_runtime_without_trial_settings_is_refused_before_a_file_is_made(
     on: Callable[..., AutotuneResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(RUNTIMES, "another", SimpleNamespace(trial_settings=lambda settings: ()))
+    another_runtime = SimpleNamespace(
+        trial_settings=lambda settings: (), threads_here=lambda threads: threads
+    )
+    monkeypatch.setitem(RUNTIMES, "another", another_runtime)
     wanted = recipe()
     another = wanted.device.model_copy(update={"runtime": "another"})
     device = Device(FP32)

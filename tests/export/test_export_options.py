@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from pepr_edge.export import options
-from pepr_edge.measure.runtimes import RUNTIMES
+from pepr_edge.measure.runtimes import RUNTIMES, openvino
 from pepr_edge.recipe import Device
 from pepr_edge.records import SessionSettings
 
@@ -43,6 +43,17 @@ def test_one_thread_is_tried_besides_all_threads() -> None:
         1,
     ]
     assert [settings.threads for settings in options.trial_settings(Device(name="d", threads=1))] == [1, 1]
+
+
+def test_openvino_is_tried_with_no_more_threads_than_this_machine_has_cores(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(openvino, "usable_cores", lambda: 2)
+    tried = {
+        (settings.runtime, settings.threads)
+        for settings in options.trial_settings(Device(name="d", threads=4))
+    }
+    assert tried == {("onnxruntime", 4), ("onnxruntime", 1), ("openvino", 2), ("openvino", 1)}
 
 
 @pytest.mark.parametrize("threads", [1, 4])
@@ -85,7 +96,11 @@ def test_a_new_runtime_takes_part_with_its_line_in_the_dict(monkeypatch: pytest.
 
 
 def test_autotuning_is_refused_for_a_runtime_without_trial_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    another = SimpleNamespace(trial_settings=lambda settings: (), unavailable=lambda provider="cpu": None)
+    another = SimpleNamespace(
+        trial_settings=lambda settings: (),
+        threads_here=lambda threads: threads,
+        unavailable=lambda provider="cpu": None,
+    )
     monkeypatch.setitem(RUNTIMES, "another", another)
     assert options.runtimes(Device(name="d")) == ("onnxruntime", "openvino")
     device = Device(name="d").model_copy(update={"runtime": "another"})

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from pepr_edge.measure import settings
-from pepr_edge.measure.runtimes import RUNTIMES
-from pepr_edge.measure.settings import device_settings, fallback_settings
-from pepr_edge.records import SessionSettings
+from pepr_edge.measure.runtimes import RUNTIMES, openvino
+from pepr_edge.measure.settings import device_settings, fallback_settings, request_here
+from pepr_edge.records import ProfileRequest, SessionSettings
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +37,18 @@ def test_threads_are_at_most_the_cores() -> None:
     assert fallback_settings(SessionSettings(runtime="openvino", threads=16, batch=1)) == SessionSettings(
         threads=4
     )
+
+
+@pytest.mark.parametrize(("runtime", "expected"), [("openvino", 2), ("onnxruntime", 8), ("pytorch", 8)])
+def test_a_workstation_with_fewer_cores_measures_with_the_threads_that_start(
+    monkeypatch: pytest.MonkeyPatch, runtime: str, expected: int
+) -> None:
+    monkeypatch.setattr(openvino, "usable_cores", lambda: 2)
+    of_device = SessionSettings.model_validate({"runtime": runtime, "threads": 8})
+    request = ProfileRequest(sha256="0" * 64, settings=of_device, rules="look", input_shape=(1, 3, 32, 32))
+    here = request_here(request)
+    assert here.settings == of_device.model_copy(update={"threads": expected})
+    assert here.model_copy(update={"settings": of_device}) == request
 
 
 def test_a_batch_of_several_is_not_for_the_field() -> None:

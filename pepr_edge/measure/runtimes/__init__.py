@@ -62,6 +62,12 @@ class Runtime(Protocol):
         host's memory. It may use `tensor` without a copy: the caller does not change it.
         """
 
+    def threads_here(self, threads: int) -> int:
+        """Return how many of the threads that a device has this runtime starts on this machine.
+
+        Needs no library.
+        """
+
     def trial_settings(self, settings: SessionSettings) -> tuple[SessionSettings, ...]:
         """Return the settings with which autotuning tries every file, made from `settings`.
 

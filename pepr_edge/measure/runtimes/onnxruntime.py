@@ -198,6 +198,11 @@ def bind(session: InferenceSession, tensor: NDArray[np.float32]) -> Callable[[],
     return partial(session.run, outputs, {session.get_inputs()[0].name: tensor})
 
 
+def threads_here(threads: int) -> int:
+    """Return all threads of a device: onnxruntime starts as many as it is asked for, whatever the cores."""
+    return threads
+
+
 def trial_settings(settings: SessionSettings) -> tuple[SessionSettings, ...]:
     """Return the settings with which autotuning tries every file."""
     return (settings,)

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pepr_edge.device.cpu import usable_cores
 from pepr_edge.errors import MeasurementError
 from pepr_edge.measure.model_check import FLOAT32, Port, Signature
 from pepr_edge.untrusted.shown import one_line, shown
@@ -152,6 +153,11 @@ def bind(session: Any, tensor: NDArray[np.float32]) -> Callable[[], object]:
     """
     request = session.create_infer_request()
     return partial(request.infer, [tensor], share_inputs=True, share_outputs=True)
+
+
+def threads_here(threads: int) -> int:
+    """Return how many threads of a device OpenVINO starts on this machine: at most one for each core."""
+    return min(threads, usable_cores())
 
 
 def trial_settings(settings: SessionSettings) -> tuple[SessionSettings, ...]:

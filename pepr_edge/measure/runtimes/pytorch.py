@@ -134,6 +134,11 @@ def _inference(session: Session, tensor: NDArray[np.float32]) -> Callable[[], An
     return call
 
 
+def threads_here(threads: int) -> int:
+    """Return all threads of a device: PyTorch starts as many as it is asked for, whatever the cores."""
+    return threads
+
+
 def trial_settings(settings: SessionSettings) -> tuple[SessionSettings, ...]:
     """Return no settings: autotuning compares ONNX files, and PyTorch does not read them."""
     return ()
