@@ -305,7 +305,9 @@ def _start(manifest: Manifest) -> str:
     licence = begun.get("licence")
     terms = f"licence {plain(str(licence))}" if licence else "licence not known"
     kind = "pretrained weights" if begun.get("kind") == "pretrained" else "the weights of a file"
-    return f"The training began with {kind}, {name} ({terms}). "
+    notes = begun.get("notes")
+    done = f" What was done with their file: {plain(str(notes))}." if notes else ""
+    return f"The training began with {kind}, {name} ({terms}).{done} "
 
 
 def _setup_cost(cost: TrainCost) -> list[tuple[str, str, Quantity]]:

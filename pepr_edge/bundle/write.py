@@ -330,6 +330,7 @@ def initial_weights(results: Results, trained: TrainResult) -> dict[str, str] | 
         "sha256": found.sha256 or "",
         "reason": found.reason,
         "assigned_by": trained.weights_match,
+        "notes": "; ".join(trained.weights_notes),
     }
     return {name: value for name, value in facts.items() if value}
 

@@ -95,7 +95,8 @@ class TrainResult(Versioned):
     """train.json: a trained candidate. `performance` holds `val_<metric>` and `<metric>` (test) by name.
 
     `num_params` are the parameters of the trained form, that of the checkpoint; see `Form`. `weights_match`
-    is how the initial weights were assigned to the layers; empty from scratch, and in records of 0.1.0.
+    is how the initial weights were assigned to the layers, and `weights_notes` what else was done with their
+    file, such as tensors left out; both are empty from scratch, and in records of 0.1.0.
     `positive` is the class number of the positive of two classes in `performance`. `teacher` is what a
     student learnt from; its cost is not in `cost`, see `pepr_edge.scoring.fair_cost.charged`.
     `stopped_early`: it has fewer epochs than the recipe, by its patience or because a search concluded it.
@@ -124,6 +125,7 @@ class TrainResult(Versioned):
     environment: Environment
     seed: int
     weights_match: WeightsMatch = ""
+    weights_notes: tuple[str, ...] = ()
     head_epochs: Count = 0
     teacher: Teacher | None = None
 

@@ -192,6 +192,7 @@ def _weights_cell(result: TrainResult, weights: InitialWeights | None) -> Cell:
         details.append(weights.reason)
     if result.weights_match == "order":
         details.append("assigned by order and shape")
+    details += result.weights_notes
     return Cell(printable(result.candidate.weights), detail=printable("; ".join(details)))
 
 

@@ -14,11 +14,11 @@ from torch import nn
 
 from pepr_edge import zoo
 from pepr_edge.errors import ModelError
-from pepr_edge.records import Candidate, WeightsMatch
+from pepr_edge.records import Candidate
 from pepr_edge.run_dir.store import sha256_file
 from pepr_edge.train.weights.finding import timm_name
 from pepr_edge.train.weights.layers import Template
-from pepr_edge.train.weights.load import load_weights
+from pepr_edge.train.weights.load import Loaded, load_weights
 from pepr_edge.untrusted.shown import first_line
 
 # Standard deviation of a new classifier's weights, as ResNet has it. Those of EfficientNet, MobileNet and DLA
@@ -46,7 +46,7 @@ def create(candidate: Candidate, small_logits: bool = False) -> nn.Module:
 
 def create_with_weights(
     candidate: Candidate, path: Path, small_logits: bool = False
-) -> tuple[nn.Module, WeightsMatch]:
+) -> tuple[nn.Module, Loaded]:
     """Build the module of a candidate with the weights of a file, and say how these were assigned.
 
     Args:

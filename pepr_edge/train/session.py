@@ -25,7 +25,6 @@ from pepr_edge.records import (
     ProbeResult,
     TrainCost,
     TrainingState,
-    WeightsMatch,
 )
 from pepr_edge.run_dir.layout import TRAINING
 from pepr_edge.run_dir.store import read_current, read_record
@@ -40,6 +39,7 @@ from pepr_edge.train.setup import choose_device, initial_model
 from pepr_edge.train.step import BRIEF_BELOW_STEPS, ComputeMode, TrainStep, probe, synchronise
 from pepr_edge.train.thread_probe import probe_threads
 from pepr_edge.train.trainer import Progress, Trainer
+from pepr_edge.train.weights.load import Loaded
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class TrainingJob:
 class TrainingSession:
     """A training that is open in this process. `lost` is what interruptions have taken from it so far.
 
-    `threads` is their number, chosen by the probe or as the engine gives them. `weights_match` is how the
+    `threads` is their number, chosen by the probe or as the engine gives them. `weights` is how the
     initial weights were assigned.
     """
 
@@ -83,7 +83,7 @@ class TrainingSession:
     probes: tuple[ProbeResult, ...]
     cost_tracker: CostTracker
     lost: InterruptionLoss
-    weights_match: WeightsMatch
+    weights: Loaded
 
     @property
     def device(self) -> torch.device:
@@ -161,7 +161,7 @@ def open_session(job: TrainingJob) -> Iterator[TrainingSession]:
             cost_tracker.write()  # so that a further interruption is counted
         cost_tracker.begin("setup")
         initial = initial_model(job.candidate, job.data, recipe, job.threads, job.weights_file)
-        model, spec, weights_match = initial
+        model, spec, weights = initial
         if settings.mode == "head":
             freeze(backbone_parameters(model))
         model = model.to(device)
@@ -178,7 +178,7 @@ def open_session(job: TrainingJob) -> Iterator[TrainingSession]:
         logits = None if job.teacher is None else teacher_logits(job.teacher, device, cost_tracker)
         trainer = Trainer(model, mode, job.data, spec, settings, metric, recipe.seed, logits)
         cost_tracker.end()
-        session = TrainingSession(job, trainer, threads, spec, probes, cost_tracker, loss, weights_match)
+        session = TrainingSession(job, trainer, threads, spec, probes, cost_tracker, loss, weights)
         if training is None:
             session.save()
         elif state is not None:

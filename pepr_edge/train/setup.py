@@ -13,8 +13,9 @@ from torch import nn
 from pepr_edge.data import Dataset
 from pepr_edge.errors import ModelError
 from pepr_edge.recipe import SCRATCH, Recipe
-from pepr_edge.records import Candidate, Preprocess, WeightsMatch
+from pepr_edge.records import Candidate, Preprocess
 from pepr_edge.train.models import create, create_with_weights, normalisation
+from pepr_edge.train.weights.load import Loaded
 
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]  # mean and standard deviation per channel
 
@@ -43,7 +44,7 @@ class InitialModel(NamedTuple):
 
     model: nn.Module
     spec: Preprocess
-    weights_match: WeightsMatch
+    weights: Loaded
 
 
 def initial_model(
@@ -61,7 +62,7 @@ def initial_model(
         ModelError: the model cannot be built, or its weights are not there or do not fit.
     """
     if candidate.weights == SCRATCH:
-        return InitialModel(*untrained(candidate, data, recipe, threads), "")
+        return InitialModel(*untrained(candidate, data, recipe, threads), Loaded())
     if not weights_file:
         raise ModelError(
             f"{candidate.architecture}: the weights that the run began with ({candidate.weights}) are no "
@@ -69,8 +70,8 @@ def initial_model(
         )
     torch.set_num_threads(threads)
     torch.manual_seed(recipe.seed)
-    model, match = create_with_weights(candidate, Path(weights_file), _small_logits(recipe))
-    return InitialModel(model, preprocess_of(candidate, model, data, recipe), match)
+    model, loaded = create_with_weights(candidate, Path(weights_file), _small_logits(recipe))
+    return InitialModel(model, preprocess_of(candidate, model, data, recipe), loaded)
 
 
 def untrained(

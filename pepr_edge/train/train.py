@@ -206,7 +206,8 @@ def _result(session: TrainingSession, logits: dict[Split, NDArray[np.float32]]) 
             session.threads, accelerator(session.device), ("torch", "timm", "numpy", "pillow")
         ),
         seed=recipe.seed,
-        weights_match=session.weights_match,
+        weights_match=session.weights.match,
+        weights_notes=session.weights.notes,
         head_epochs=min(len(trainer.epochs), job.settings.head_epochs),
         teacher=None if job.teacher is None else job.teacher.record(),
     )

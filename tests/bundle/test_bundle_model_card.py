@@ -74,7 +74,14 @@ def test_the_card_says_how_many_seeds_there_were_and_what_they_reach() -> None:
             {"kind": "pretrained", "name": "resnet18.a1_in1k", "licence": "apache-2.0"},
             r"began with pretrained weights, resnet18.a1\_in1k (licence apache-2.0).",
         ),
-        ({"kind": "file", "name": "mine.pth"}, "the weights of a file, mine.pth (licence not known)."),
+        (
+            {"kind": "file", "name": "mine.pth"},
+            "the weights of a file, mine.pth (licence not known). The sum",
+        ),
+        (
+            {"kind": "file", "name": "mine.pth", "notes": "2 tensors beside the model left out"},
+            "not known). What was done with their file: 2 tensors beside the model left out. The sum",
+        ),
     ],
 )
 def test_the_card_says_what_the_training_began_with(begun: object, expected: str | None) -> None:

@@ -336,7 +336,11 @@ def test_settings_from_the_images_stand_with_the_trainings() -> None:
 def test_the_initial_weights_of_a_training_have_their_name_and_licence() -> None:
     report = records.report_input(RUNS["one"])
     first = report.trained[0]
-    begun = first.replace(candidate=first.candidate.replace(weights="pretrained"), weights_match="order")
+    begun = first.replace(
+        candidate=first.candidate.replace(weights="pretrained"),
+        weights_match="order",
+        weights_notes=("the file has no classifier",),
+    )
     weights = {
         first.candidate.id: InitialWeights(
             kind="pretrained", source="weights_dir", name="resnet18.a1_in1k", licence="apache-2.0"
@@ -347,4 +351,4 @@ def test_the_initial_weights_of_a_training_have_their_name_and_licence() -> None
     cell = tables["training"].rows[0][1]
     assert cell.text == "pretrained"
     assert "resnet18.a1_in1k, licence apache-2.0" in cell.detail
-    assert "order" in cell.detail
+    assert "order and shape; the file has no classifier" in cell.detail

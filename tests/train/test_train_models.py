@@ -119,8 +119,8 @@ def test_weights_that_changed_since_the_run_began_are_refused(tmp_path: Path) ->
     with pytest.raises(ModelError, match=r"w\.safetensors.+began with.+--fresh"):
         create_with_weights(begun, path)
     same = candidate(weights="file", weights_sha256=sha256_file(path))
-    model, match = create_with_weights(same, path)
-    assert match == "names"
+    model, loaded = create_with_weights(same, path)
+    assert loaded.match == "names"
     assert torch.equal(model.state_dict()["classifier.bias"], other()["classifier.bias"])
 
 

@@ -207,7 +207,7 @@ def test_without_watts_only_energy_and_carbon_are_unknown(
 def test_mode_head_does_not_change_the_backbone(recipe: MakeRecipe, data: Dataset, tmp_path: Path) -> None:
     torch.manual_seed(5)
     given = timm.create_model("test_efficientnet", in_chans=1, num_classes=2).state_dict()
-    save_file(given, tmp_path / "weights.safetensors")
+    save_file({**given, "loss.weight": torch.ones(2)}, tmp_path / "weights.safetensors")
     chosen = recipe(train={"mode": "head", "epochs": 1})
     candidate = CANDIDATE.replace(weights="file")
     weights = str(tmp_path / "weights.safetensors")
@@ -217,6 +217,7 @@ def test_mode_head_does_not_change_the_backbone(recipe: MakeRecipe, data: Datase
     assert changed == {"classifier.weight", "classifier.bias"}
     assert made.result.mode == "head"
     assert made.result.weights_match == "names"
+    assert made.result.weights_notes == ("1 tensor beside the model left out",)
     assert made.result.preprocess.mean == pytest.approx(
         (0.449,)
     )  # as the weights of this architecture expect

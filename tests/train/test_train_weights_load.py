@@ -65,9 +65,9 @@ def test_the_weights_of_a_file_are_loaded(
     state = other(num_classes=10)
     torch.manual_seed(0)
     path = weights_file(state, suffix)
-    model, match = create_with_weights(candidate(in_channels=channels, num_classes=classes), path)
+    model, loaded = create_with_weights(candidate(in_channels=channels, num_classes=classes), path)
     actual = model.state_dict()
-    assert match == "names"
+    assert loaded.match == "names"
     assert actual.keys() == state.keys()
     for name in actual.keys() - {FIRST, *HEAD}:
         assert torch.equal(actual[name], state[name]), name
@@ -145,16 +145,16 @@ def test_weights_for_other_than_grey_and_colour_images_are_refused(
 def test_a_checkpoint_of_a_training_script_is_loaded(weights_file: Write) -> None:
     state = other(in_chans=1, num_classes=2)
     content = {"epoch": 3, "state_dict": {f"module._orig_mod.{name}": value for name, value in state.items()}}
-    model, match = create_with_weights(candidate(), weights_file(content, ".pth"))
-    assert match == "names"
+    model, loaded = create_with_weights(candidate(), weights_file(content, ".pth"))
+    assert loaded.match == "names"
     assert all(torch.equal(model.state_dict()[name], state[name]) for name in state)
 
 
 def test_other_names_are_assigned_by_order(weights_file: Write) -> None:
     state = other(in_chans=1, num_classes=2)
     renamed = {f"encoder.body_{name}": value for name, value in state.items()}
-    model, match = create_with_weights(candidate(), weights_file(renamed, ".pth"))
-    assert match == "order"
+    model, loaded = create_with_weights(candidate(), weights_file(renamed, ".pth"))
+    assert loaded.match == "order"
     assert all(torch.equal(model.state_dict()[name], state[name]) for name in state)
 
 
@@ -221,7 +221,7 @@ def test_a_larger_network_of_the_same_family_is_another_architecture(weights_fil
 def test_weights_for_another_image_size_are_converted_by_timm(weights_file: Write) -> None:
     model = built("test_vit", img_size=96, num_classes=2)
     path = weights_file(other("test_vit"), ".safetensors")
-    assert load_weights(model, Template("test_vit", {"img_size": 96}), 3, path) == "timm"
+    assert load_weights(model, Template("test_vit", {"img_size": 96}), 3, path).match == "timm"
     expected = built(
         "test_vit",
         pretrained=True,

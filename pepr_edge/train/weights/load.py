@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import timm
 import torch
@@ -28,7 +28,14 @@ PRUNED, DEPLOYED = "_orig", "reparam"
 VARIANCE = ".running_var"
 
 
-def load_weights(model: nn.Module, template: Template, channels: int, path: Path) -> WeightsMatch:
+class Loaded(NamedTuple):
+    """How the tensors of a file were assigned to a model, and what else was done; empty from scratch."""
+
+    match: WeightsMatch = ""
+    notes: tuple[str, ...] = ()
+
+
+def load_weights(model: nn.Module, template: Template, channels: int, path: Path) -> Loaded:
     """Load a file into a model.
 
     A first layer with other channels is adapted by timm's rule. A classifier with other classes keeps its
@@ -39,8 +46,6 @@ def load_weights(model: nn.Module, template: Template, channels: int, path: Path
         template: its architecture.
         channels: of its images, 1 or 3.
         path: of the file.
-    Returns:
-        How the tensors of the file were assigned.
     Raises:
         ModelError: the file cannot be read, or does not fit.
     """
@@ -59,7 +64,7 @@ def load_weights(model: nn.Module, template: Template, channels: int, path: Path
     left = model.load_state_dict(tensors, strict=False)
     assert not left.unexpected_keys
     assert all(layers.in_head(name) for name in left.missing_keys), left.missing_keys
-    return fitted.match
+    return Loaded(fitted.match, fitted.notes)
 
 
 def _has_own_head(fitted: Fitted, layers: Layers) -> bool:
