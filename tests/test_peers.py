@@ -233,12 +233,15 @@ def test_openvinos_weights_count_in_the_size_of_its_file(tmp_path: Path) -> None
     assert make.size_bytes(tmp_path / "model.onnx") == 4
 
 
-def test_pytorch_as_a_peer_has_all_that_is_asked_of_a_runtime() -> None:
+def test_peers_with_a_program_of_their_own_have_all_that_is_asked_of_a_runtime() -> None:
     asked = {name for name in vars(Runtime) if not name.startswith("_")}
     assert "run_all" in asked
     # Asked only of runtimes that run bundles, and of those that the autotuner tries.
     not_of_peers = {"signature", "option_grid", "threads_here", "trial_settings"}
     assert {name for name in asked if not hasattr(tool("peers_torch"), name)} == not_of_peers
+    of_openvino = tool("peers_openvino")
+    assert {name for name in asked if not hasattr(of_openvino.runtime(), name)} == set()
+    assert of_openvino.runtime().open is of_openvino.open
 
 
 def test_torch_compile_without_a_compiler_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,10 +39,14 @@ def provider_used(session: Any) -> str:
     return f"{openvino.provider_used(session)}, {precision}"
 
 
+def runtime() -> Any:
+    """Return pepr_edge's module of OpenVINO, with the two functions above in place of its own."""
+    return SimpleNamespace(**{**vars(openvino), "open": open, "provider_used": provider_used})
+
+
 def main() -> int:
     """Answer the parent's requests."""
-    same = {name: getattr(openvino, name) for name in ("import_library", "unavailable", "run", "bind")}
-    return worker.main(SimpleNamespace(**same, open=open, provider_used=provider_used))
+    return worker.main(runtime())
 
 
 if __name__ == "__main__":
