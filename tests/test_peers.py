@@ -237,7 +237,7 @@ def test_peers_with_a_program_of_their_own_have_all_that_is_asked_of_a_runtime()
     asked = {name for name in vars(Runtime) if not name.startswith("_")}
     assert "run_all" in asked
     # Asked only of runtimes that run bundles, and of those that the autotuner tries.
-    not_of_peers = {"signature", "option_grid", "threads_here", "trial_settings"}
+    not_of_peers = {"signature", "option_grid", "threads_on", "trial_settings"}
     assert {name for name in asked if not hasattr(tool("peers_torch"), name)} == not_of_peers
     of_openvino = tool("peers_openvino")
     assert {name for name in asked if not hasattr(of_openvino.runtime(), name)} == set()

@@ -306,7 +306,7 @@ def _start(manifest: Manifest) -> str:
     terms = f"licence {plain(str(licence))}" if licence else "licence not known"
     kind = "pretrained weights" if begun.get("kind") == "pretrained" else "the weights of a file"
     notes = begun.get("notes")
-    done = f" What was done with their file: {plain(str(notes))}." if notes else ""
+    done = f" Notes on their file: {plain(str(notes))}." if notes else ""
     return f"The training began with {kind}, {name} ({terms}).{done} "
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pepr_edge.measure.runtimes import RUNTIMES
+from pepr_edge.measure.settings import threads_here
 from pepr_edge.recipe import FLOAT32, Device
 from pepr_edge.records import SessionSettings
 from pepr_edge.text.units import plural
@@ -25,9 +26,8 @@ def runtimes(device: Device) -> tuple[str, ...]:
 
 
 def trial_settings(device: Device) -> tuple[SessionSettings, ...]:
-    """Return the settings with which every file is tried: each runtime with one thread and with all threads.
-
-    All threads are those of the device that the runtime starts on this machine.
+    """Return the settings with which every file is tried: each runtime with one thread and with all
+    threads of the device that it starts on this machine.
 
     Other precisions than float32 are included if the recipe allows them. The number of threads is varied here
     and not in the option grid: a small network is often faster with one thread, so threads can change which
@@ -36,7 +36,7 @@ def trial_settings(device: Device) -> tuple[SessionSettings, ...]:
     default = device.settings()
     found: list[SessionSettings] = []
     for name in runtimes(device):
-        for threads in sorted({RUNTIMES[name].threads_here(default.threads), 1}, reverse=True):
+        for threads in sorted({threads_here(name, default.threads), 1}, reverse=True):
             settings = default.model_copy(update={"runtime": name, "threads": threads, "batch": BATCH})
             found += RUNTIMES[name].trial_settings(settings)
     return tuple(settings for settings in found if device.allow_bf16 or settings.precision == "float32")

@@ -67,13 +67,14 @@ def device_settings(
     return home.model_copy(update=changes), " ".join(notes)
 
 
-def request_here(request: ProfileRequest) -> ProfileRequest:
-    """Return a request with no more threads than its runtime starts on this machine.
+def threads_here(runtime: str, threads: int) -> int:
+    """Return how many of a device's threads a runtime starts on this machine, which may have fewer cores."""
+    return RUNTIMES[runtime].threads_on(usable_cores(), threads)
 
-    For a machine that measures in place of the device and may have fewer cores. The profile says how many
-    threads it was measured with.
-    """
-    threads = RUNTIMES[request.settings.runtime].threads_here(request.settings.threads)
+
+def request_here(request: ProfileRequest) -> ProfileRequest:
+    """Return a request for a device as this machine can measure it. The profile has the threads used."""
+    threads = threads_here(request.settings.runtime, request.settings.threads)
     settings = request.settings.model_copy(update={"threads": threads})
     return request.model_copy(update={"settings": settings})
 

@@ -17,6 +17,7 @@ from pepr_edge.energy.meter import MeterSettings
 from pepr_edge.errors import MeasurementError, ModelError, PeprError, RecipeError
 from pepr_edge.export.options import autotuning_fault
 from pepr_edge.measure.runtimes import RUNTIMES, onnxruntime
+from pepr_edge.measure.settings import threads_here
 from pepr_edge.recipe import AUTO, Candidates, Device, Recipe, variants
 from pepr_edge.recipe.task import decision_metric_fault
 from pepr_edge.records import DataInfo
@@ -279,13 +280,13 @@ def fewer_threads(device: Device) -> str | None:
     Only of a runtime that the recipe names: what "auto" chooses is not known yet.
     """
     runtime = device.settings().runtime
-    threads = RUNTIMES[runtime].threads_here(device.threads)
+    threads = threads_here(runtime, device.threads)
     if threads == device.threads:
         return None
     return (
         f"device.threads = {device.threads}, but {runtime} starts at most {threads} on this machine, one for "
-        "each core. It is measured with no more, and the bundles ask for no more on the device: for all of "
-        "its threads, run the recipe on a computer with as many cores, or give --threads to bench."
+        "each core. The models are measured with no more threads, and their bundles use no more on the "
+        "device. For more, run the recipe on a computer with more cores, or give bench --threads there."
     )
 
 

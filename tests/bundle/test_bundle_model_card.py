@@ -80,7 +80,7 @@ def test_the_card_says_how_many_seeds_there_were_and_what_they_reach() -> None:
         ),
         (
             {"kind": "file", "name": "mine.pth", "notes": "2 tensors beside the model left out"},
-            "not known). What was done with their file: 2 tensors beside the model left out. The sum",
+            "(licence not known). Notes on their file: 2 tensors beside the model left out. The sum",
         ),
     ],
 )

@@ -20,6 +20,7 @@ from pepr_edge.export import variant_race
 from pepr_edge.export.artifact import ExportSource
 from pepr_edge.export.autotune import AutotuneResult, autotune
 from pepr_edge.export.prepare import PreparedModel
+from pepr_edge.measure import settings as measure_settings
 from pepr_edge.measure.runtimes import RUNTIMES
 from pepr_edge.recipe import Recipe
 from pepr_edge.recipe import variants as variant_settings
@@ -39,10 +40,10 @@ def two_runtimes(monkeypatch: pytest.MonkeyPatch) -> None:
     def on_the_cpu(provider: str = "cpu") -> str | None:
         return None if provider == "cpu" else "on the CPU only."
 
+    monkeypatch.setattr(measure_settings, "usable_cores", lambda: 4)
     for name, runtime in RUNTIMES.items():
         if name == "openvino":
             monkeypatch.setattr(runtime, "unavailable", on_the_cpu)
-            monkeypatch.setattr(runtime, "usable_cores", lambda: 4)
         elif name != "onnxruntime":
             monkeypatch.setattr(runtime, "unavailable", lambda provider="cpu": "it is not installed.")
 

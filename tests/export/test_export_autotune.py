@@ -161,7 +161,7 @@ def test_a_runtime_without_trial_settings_is_refused_before_a_file_is_made(
     on: Callable[..., AutotuneResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     another_runtime = SimpleNamespace(
-        trial_settings=lambda settings: (), threads_here=lambda threads: threads
+        trial_settings=lambda settings: (), threads_on=lambda cores, threads: threads
     )
     monkeypatch.setitem(RUNTIMES, "another", another_runtime)
     wanted = recipe()

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from pepr_edge.export import options
-from pepr_edge.measure.runtimes import RUNTIMES, openvino
+from pepr_edge.measure import settings as measure_settings
+from pepr_edge.measure.runtimes import RUNTIMES
 from pepr_edge.recipe import Device
 from pepr_edge.records import SessionSettings
 
@@ -48,7 +49,7 @@ def test_one_thread_is_tried_besides_all_threads() -> None:
 def test_openvino_is_tried_with_no_more_threads_than_this_machine_has_cores(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(openvino, "usable_cores", lambda: 2)
+    monkeypatch.setattr(measure_settings, "usable_cores", lambda: 2)
     tried = {
         (settings.runtime, settings.threads)
         for settings in options.trial_settings(Device(name="d", threads=4))
@@ -98,7 +99,7 @@ def test_a_new_runtime_takes_part_with_its_line_in_the_dict(monkeypatch: pytest.
 def test_autotuning_is_refused_for_a_runtime_without_trial_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     another = SimpleNamespace(
         trial_settings=lambda settings: (),
-        threads_here=lambda threads: threads,
+        threads_on=lambda cores, threads: threads,
         unavailable=lambda provider="cpu": None,
     )
     monkeypatch.setitem(RUNTIMES, "another", another)

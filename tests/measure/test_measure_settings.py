@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from pepr_edge.measure import settings
-from pepr_edge.measure.runtimes import RUNTIMES, openvino
+from pepr_edge.measure.runtimes import RUNTIMES
 from pepr_edge.measure.settings import device_settings, fallback_settings, request_here
 from pepr_edge.records import ProfileRequest, SessionSettings
 
@@ -43,7 +43,7 @@ def test_threads_are_at_most_the_cores() -> None:
 def test_a_workstation_with_fewer_cores_measures_with_the_threads_that_start(
     monkeypatch: pytest.MonkeyPatch, runtime: str, expected: int
 ) -> None:
-    monkeypatch.setattr(openvino, "usable_cores", lambda: 2)
+    monkeypatch.setattr(settings, "usable_cores", lambda: 2)
     of_device = SessionSettings.model_validate({"runtime": runtime, "threads": 8})
     request = ProfileRequest(sha256="0" * 64, settings=of_device, rules="look", input_shape=(1, 3, 32, 32))
     here = request_here(request)

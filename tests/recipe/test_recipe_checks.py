@@ -5,7 +5,8 @@ import pytest
 
 from pepr_edge.energy import nvml, rapl
 from pepr_edge.errors import MeasurementError, RecipeError
-from pepr_edge.measure.runtimes import RUNTIMES, openvino
+from pepr_edge.measure import settings
+from pepr_edge.measure.runtimes import RUNTIMES
 from pepr_edge.recipe import (
     Budgets,
     Candidates,
@@ -88,7 +89,7 @@ def test_a_missing_runtime_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_fewer_cores_than_the_device_are_said_where_the_runtime_starts_no_more_threads(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(openvino, "usable_cores", lambda: 2)
+    monkeypatch.setattr(settings, "usable_cores", lambda: 2)
     note = checks.fewer_threads(Device(name="d", runtime="openvino", threads=4))
     assert note is not None
     assert note.startswith("device.threads = 4, but openvino starts at most 2 on this machine")

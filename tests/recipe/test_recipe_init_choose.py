@@ -128,11 +128,13 @@ def test_what_only_people_can_decide_is_offered_as_comments(
 
 @pytest.mark.parametrize("images", [1000, 20_000])
 @pytest.mark.parametrize("augment", ["light", "none"])
-def test_the_draft_augments_as_the_device_recipe_does(images: int, augment: str) -> None:
+def test_the_draft_trains_as_the_device_recipe_does(images: int, augment: str) -> None:
     base = read(find("clinic_laptop_2core"), Recipe)
     base = base.model_copy(update={"train": base.train.model_copy(update={"augment": augment})})
     summary = replace(SUMMARY, images={**SUMMARY.images, "train": images})
-    assert draft(summary, "x", Path("recipe.toml"), base).recipe.train.augment == augment
+    train = draft(summary, "x", Path("recipe.toml"), base).recipe.train
+    assert train.augment == augment
+    assert (train.mode, train.max_repeats) == (base.train.mode, base.train.max_repeats)
 
 
 def test_a_size_of_its_own_is_named() -> None:

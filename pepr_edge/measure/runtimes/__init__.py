@@ -62,8 +62,8 @@ class Runtime(Protocol):
         host's memory. It may use `tensor` without a copy: the caller does not change it.
         """
 
-    def threads_here(self, threads: int) -> int:
-        """Return how many of the threads that a device has this runtime starts on this machine.
+    def threads_on(self, cores: int, threads: int) -> int:
+        """Return how many threads this runtime starts on so many cores if it is asked for `threads`.
 
         Needs no library.
         """

@@ -198,8 +198,8 @@ def bind(session: InferenceSession, tensor: NDArray[np.float32]) -> Callable[[],
     return partial(session.run, outputs, {session.get_inputs()[0].name: tensor})
 
 
-def threads_here(threads: int) -> int:
-    """Return all threads of a device: onnxruntime starts as many as it is asked for, whatever the cores."""
+def threads_on(cores: int, threads: int) -> int:
+    """Return all threads, on any number of cores."""
     return threads
 
 

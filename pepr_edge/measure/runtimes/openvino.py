@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pepr_edge.device.cpu import usable_cores
 from pepr_edge.errors import MeasurementError
 from pepr_edge.measure.model_check import FLOAT32, Port, Signature
 from pepr_edge.untrusted.shown import one_line, shown
@@ -155,9 +154,9 @@ def bind(session: Any, tensor: NDArray[np.float32]) -> Callable[[], object]:
     return partial(request.infer, [tensor], share_inputs=True, share_outputs=True)
 
 
-def threads_here(threads: int) -> int:
-    """Return how many threads of a device OpenVINO starts on this machine: at most one for each core."""
-    return min(threads, usable_cores())
+def threads_on(cores: int, threads: int) -> int:
+    """Return at most one thread for each core."""
+    return min(threads, cores)
 
 
 def trial_settings(settings: SessionSettings) -> tuple[SessionSettings, ...]:

@@ -134,8 +134,8 @@ def _inference(session: Session, tensor: NDArray[np.float32]) -> Callable[[], An
     return call
 
 
-def threads_here(threads: int) -> int:
-    """Return all threads of a device: PyTorch starts as many as it is asked for, whatever the cores."""
+def threads_on(cores: int, threads: int) -> int:
+    """Return all threads, on any number of cores."""
     return threads
 
 
